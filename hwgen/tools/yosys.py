@@ -1,0 +1,153 @@
+"""Yosys, from the `pyosys` package, in a child Python process: RTLIL to Verilog, and synthesis with statistics."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hwgen.errors import HwgenError
+from hwgen.tools import child
+from hwgen.tools.files import write_atomic
+from hwgen.tools.resources import FAMILIES, Family, Resources, Statistics, parse_stat
+
+__all__ = [
+    "FAMILIES",
+    "NOTES",
+    "Family",
+    "Resources",
+    "Statistics",
+    "Synthesis",
+    "parse_stat",
+    "quote",
+    "rtlil_to_verilog",
+    "run_script",
+    "synthesis_script",
+    "synthesise",
+]
+
+# What to say beside a figure of a family.
+NOTES: dict[Family, str] = {
+    "ecp5": "",
+    "ice40": "",
+    "xcup": "Yosys' xcup mapping uses CARRY4, infers few SRLs and does not pair small LUTs, so Vivado needs fewer LUTs",
+}
+
+_SYNTH: dict[Family, str] = {
+    "ecp5": "synth_ecp5",
+    "ice40": "synth_ice40 -dsp",
+    "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
+}
+
+_RUNNER = Path(__file__).with_name("pyosys_run.py")
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """A synthesised design. `netlist` is the JSON for place and route, or None where none was asked for."""
+
+    statistics: Statistics
+    netlist: Path | None
+    note: str
+
+
+def quote(name: Path | str) -> str:
+    """`name` as one word of a Yosys script; raises HwgenError for a name that Yosys cannot take."""
+    text = str(name)
+    if '"' in text or "\n" in text:
+        raise HwgenError(f"yosys cannot read a file or module with a quote or a line end in its name: {text!r}")
+    return f'"{text}"' if re.search(r"\s", text) else text
+
+
+def run_script(
+    script: str,
+    *,
+    log: Path | None = None,
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    on_line: child.OnLine | None = None,
+) -> None:
+    """Run the text of a Yosys script; raises ToolFailedError with Yosys' last lines when a command of it fails."""
+    with tempfile.TemporaryDirectory(prefix="hwgen-yosys-") as folder:
+        path = Path(folder, "script.ys")
+        path.write_text(script, encoding="utf-8")
+        child.run([sys.executable, _RUNNER, path], log=log, cwd=cwd, timeout=timeout, on_line=on_line)
+
+
+def rtlil_to_verilog(rtlil: str) -> str:
+    """Verilog text of what Amaranth wrote as RTLIL, without its source-line attributes.
+
+    The passes are those of Amaranth's own converter. Raises ToolFailedError when Yosys refuses the text.
+    """
+    removed = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+    strip = " ".join(f"-remove {name}" for name in removed)
+    with tempfile.TemporaryDirectory(prefix="hwgen-yosys-") as folder:
+        Path(folder, "in.il").write_text(rtlil, encoding="utf-8")
+        script = [
+            "read_rtlil in.il",
+            "proc -nomux -norom",
+            "memory_collect",
+            f"attrmap {strip}",
+            f"attrmap -modattr {strip}",
+            "write_verilog -norename out.v",
+        ]
+        run_script("\n".join(script) + "\n", cwd=Path(folder))
+        return Path(folder, "out.v").read_text(encoding="utf-8")
+
+
+def synthesis_script(
+    sources: Sequence[Path | str],
+    top: str,
+    family: Family,
+    *,
+    keep: Sequence[str] = (),
+    defines: Sequence[str] = (),
+    netlist: Path | str | None = None,
+    stat: Path | str = "stat.json",
+) -> str:
+    """A Yosys script that synthesises `top` for `family` and writes statistics and, where named, a JSON netlist.
+
+    Modules named in `keep` are synthesised apart, so that the statistics have a line for each of them; everything
+    inside them is flattened, and the netlist is flat. `defines` are Verilog macros, `NAME` or `NAME=VALUE`.
+    Raises HwgenError for an unknown family.
+    """
+    if family not in FAMILIES:
+        raise HwgenError(f"no synthesis for the FPGA family {family!r}, only for {', '.join(FAMILIES)}")
+    macros = "".join(f" -D{define}" for define in defines)
+    lines = [f"read_verilog -sv{macros} {quote(source)}" for source in sources]
+    lines.append(f"hierarchy -check -top {quote(top)}")
+    # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
+    lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
+    lines += [f"{_SYNTH[family]} -top {quote(top)}", f"tee -q -o {quote(stat)} stat -json"]
+    if netlist is not None:
+        if keep:
+            lines += ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]
+        lines.append(f"write_json {quote(netlist)}")
+    return "\n".join(lines) + "\n"
+
+
+def synthesise(
+    sources: Sequence[Path],
+    top: str,
+    family: Family,
+    out_dir: Path,
+    *,
+    keep: Sequence[str] = (),
+    defines: Sequence[str] = (),
+    timeout: float | None = None,
+    on_line: child.OnLine | None = None,
+) -> Synthesis:
+    """Synthesise into `out_dir`: `synth.ys`, `synth.log`, `stat.json`, and `netlist.json` for ecp5 and ice40.
+
+    See `synthesis_script` for `keep` and `defines`. Raises ToolFailedError when Yosys fails.
+    """
+    netlist = None if family == "xcup" else "netlist.json"
+    absolute = [Path(source).resolve() for source in sources]
+    script = synthesis_script(absolute, top, family, keep=keep, defines=defines, netlist=netlist)
+    write_atomic(out_dir / "synth.ys", script)
+    run_script(script, log=out_dir / "synth.log", cwd=out_dir, timeout=timeout, on_line=on_line)
+    text = (out_dir / "stat.json").read_text(encoding="utf-8")
+    return Synthesis(parse_stat(text, family, top), out_dir / netlist if netlist else None, NOTES[family])
