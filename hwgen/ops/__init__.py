@@ -1,0 +1,28 @@
+"""The layers. `OPS` is the whole list: a graph's JSON is read by it, and every back end has a table over it."""
+
+from hwgen.ir import Op
+from hwgen.ops.argmax import ArgMax
+from hwgen.ops.matvec import MatVec, integer_range
+from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax
+from hwgen.ops.requantize import Requantize
+from hwgen.ops.thresholds import Thresholds
+
+OPS: dict[str, type[Op]] = {
+    cls.__name__: cls
+    for cls in (Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds)
+}
+
+__all__ = [
+    "OPS",
+    "Affine",
+    "ArgMax",
+    "Dense",
+    "MatVec",
+    "Quantize",
+    "Relu",
+    "Requantize",
+    "Reshape",
+    "Softmax",
+    "Thresholds",
+    "integer_range",
+]

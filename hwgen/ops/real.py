@@ -1,0 +1,148 @@
+"""Real-valued operations: what importers produce, what passes lower, and what stays on the host.
+
+Their `run` takes and gives float64; it is the definition that the frozen graph is derived from and compared with.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Format, check_rounding
+from hwgen.ir import Array, Op, TensorType, freeze
+
+
+@dataclass(frozen=True, eq=False)
+class Affine(Op):
+    """y = x * mul + add, per tensor (one number) or per channel; Add, Mul, Sub, Div and BatchNormalization."""
+
+    mul: npt.NDArray[np.float64]
+    add: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        mul = np.atleast_1d(np.asarray(self.mul, dtype=np.float64))
+        add = np.atleast_1d(np.asarray(self.add, dtype=np.float64))
+        if mul.ndim != 1 or add.ndim != 1:
+            raise HwgenError(
+                f"a factor or addend is one number or one per channel, not of shape {mul.shape} {add.shape}"
+            )
+        if not (np.isfinite(mul).all() and np.isfinite(add).all()):
+            raise HwgenError("a factor or addend is NaN or infinite")
+        freeze(self, mul=mul, add=add)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        for name, size in (("factors", self.mul.shape[0]), ("addends", self.add.shape[0])):
+            if size not in (1, x.channels):
+                raise HwgenError(f"{size} {name} for {x.channels} channels")
+        return TensorType(x.shape)
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        return np.asarray(x * self.mul + self.add)
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Op):
+    """max(x, 0)."""
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(inputs[0].shape)
+
+    def run(self, *values: Array) -> Array:
+        return np.maximum(values[0], 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantize(Op):
+    """Round to a format and back: scale * (worth(encode(x / scale + zero_point)) - zero_point).
+
+    scale: positive, one or one per channel; zero_point: an integer; rounding: by name, once.
+    """
+
+    format: Format
+    scale: tuple[float, ...] = (1.0,)
+    zero_point: int = 0
+    rounding: str = "half_even"
+
+    def __post_init__(self) -> None:
+        check_rounding(self.rounding)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(inputs[0].shape, self.format, self.scale, self.zero_point)
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        kind = TensorType((np.shape(x)[-1],), self.format, self.scale, self.zero_point)
+        return kind.decode(kind.encode(x, self.rounding))
+
+
+@dataclass(frozen=True, eq=False)
+class Dense(Op):
+    """y[o] = sum over i of weight_scale[o] * (worth(weight[o, i]) - weight_zero_point) * x[i].
+
+    weight: codes of `format`, shape (out, in); scale: one or one per output channel.
+    """
+
+    weight: npt.NDArray[np.int64]
+    format: Format
+    scale: tuple[float, ...] = (1.0,)
+    zero_point: int = 0
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight, dtype=np.int64)
+        if weight.ndim != 2 or 0 in weight.shape:
+            raise HwgenError(f"a weight matrix has shape (out, in), not {weight.shape}")
+        if len(self.scale) not in (1, weight.shape[0]):
+            raise HwgenError(f"{len(self.scale)} weight scales for {weight.shape[0]} outputs")
+        freeze(self, weight=weight)
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if x.channels != self.weight.shape[1]:
+            raise HwgenError(f"weights take {self.weight.shape[1]} inputs, the tensor has {x.channels}")
+        return TensorType((*x.shape[:-1], self.weight.shape[0]))
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        worth = self.format.decode(self.weight) - self.zero_point
+        return np.asarray(x @ (worth * np.array(self.scale)[:, None]).T)
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Op):
+    """The same numbers in another shape (without the batch axis); row-major."""
+
+    shape: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if math.prod(self.shape) != x.size:
+            raise HwgenError(f"{x.size} numbers do not fill the shape {self.shape}")
+        if x.format is not None and len(x.scale) > 1 and self.shape[-1:] != x.shape[-1:]:
+            raise HwgenError("a tensor with one scale per channel keeps its channels")
+        return replace(x, shape=self.shape)
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        return np.reshape(x, (x.shape[0], *self.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Op):
+    """exp(x) / sum(exp(x)) along the channels; on the host."""
+
+    frozen: ClassVar[bool] = False
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType(inputs[0].shape)
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        powers = np.exp(x - x.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
