@@ -52,6 +52,12 @@ class Format(ABC):
         return np.ldexp(significand.astype(np.float64), exponent.astype(np.int32))
 
     @property
+    def code_range(self) -> tuple[int, int]:
+        """(least, greatest) code."""
+        codes = self.codes()
+        return int(codes[0]), int(codes[-1])
+
+    @property
     def integer_range(self) -> tuple[int, int] | None:
         """(least, greatest) worth if every code is worth an integer, else None."""
         significand, exponent = self.significand_exponent(self.codes())

@@ -59,6 +59,10 @@ class Int(Format):
         return (1 << (self.width - 1)) - 1 if self.is_signed else (1 << self.width) - 1 - int(self.narrow)
 
     @property
+    def code_range(self) -> tuple[int, int]:
+        return self.min, self.max
+
+    @property
     def integer_range(self) -> tuple[int, int]:
         return self.min, self.max
 

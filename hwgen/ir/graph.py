@@ -41,6 +41,8 @@ class Graph:
     inputs, nodes, outputs: the part that becomes hardware; every node stands after those that it reads.
     pre, post: chains of real-valued operations that stay on the host, before the input is encoded and after the
     output is decoded; both are empty until the graph is frozen.
+    host_shape: shape of the real numbers that the host starts from, where `pre` changes it; None: the input's.
+    input_rounding: how the host rounds when it encodes the input (a name of `hwgen.formats.ROUNDING`).
     """
 
     name: str
@@ -49,6 +51,8 @@ class Graph:
     outputs: tuple[str, ...]
     pre: tuple[Op, ...] = ()
     post: tuple[Op, ...] = ()
+    host_shape: tuple[int, ...] | None = None
+    input_rounding: str = "half_even"
 
     def __post_init__(self) -> None:
         self.types  # noqa: B018  (typing the graph is what checks it)
@@ -88,6 +92,11 @@ class Graph:
         return self.inputs[0].type
 
     @property
+    def pre_shape(self) -> tuple[int, ...]:
+        """Shape of one frame of real numbers as the host receives it."""
+        return self.host_shape if self.host_shape is not None else self.input_type.shape
+
+    @property
     def output_type(self) -> TensorType:
         """The type of the only output; raises HwgenError if there are more."""
         if len(self.outputs) != 1:
@@ -114,6 +123,8 @@ class Graph:
             "outputs": list(self.outputs),
             "pre": [op_to_json(op) for op in self.pre],
             "post": [op_to_json(op) for op in self.post],
+            "host_shape": list(self.host_shape) if self.host_shape is not None else None,
+            "input_rounding": self.input_rounding,
         }
 
     @cached_property
@@ -138,4 +149,6 @@ def graph_from_json(data: Mapping[str, Any], table: Mapping[str, type[Op]]) -> G
         outputs=tuple(data["outputs"]),
         pre=tuple(op_from_json(op, table) for op in data["pre"]),
         post=tuple(op_from_json(op, table) for op in data["post"]),
+        host_shape=tuple(data["host_shape"]) if data["host_shape"] is not None else None,
+        input_rounding=data["input_rounding"],
     )

@@ -29,4 +29,4 @@ class ArgMax(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
-        return np.argmax(x, axis=-1, keepdims=True).astype(np.int64)
+        return np.asarray(np.argmax(x, axis=-1, keepdims=True), dtype=np.int64)

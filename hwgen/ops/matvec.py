@@ -20,6 +20,7 @@ class MatVec(Op):
     weight: codes of `weight_format`, shape (out, in).
     bias: integers in units of the accumulator, shape (out,); input zero points are folded into it.
     scale: real value of one accumulator unit, one number or one per output channel (for decoding only).
+    input_format: the format of x; None reads Int codes, which are their own worth.
     The output format is the narrowest signed integer that holds every sum that these weights can make.
     """
 
@@ -29,6 +30,7 @@ class MatVec(Op):
     weight_format: Format
     bias: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     scale: tuple[float, ...] = (1.0,)
+    input_format: Format | None = None
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.int64)
@@ -58,6 +60,9 @@ class MatVec(Op):
         (x,) = inputs
         if x.channels != self.weight.shape[1]:
             raise HwgenError(f"weights take {self.weight.shape[1]} inputs, the tensor has {x.channels}")
+        if x.format != self.input_format and not (self.input_format is None and isinstance(x.codes_format, Int)):
+            expected = self.input_format.name if self.input_format else "integer"
+            raise HwgenError(f"it reads {expected} codes, the tensor has {x.codes_format.name} (input_format)")
         low, high = self.accumulator_range(x)
         width = max(low.bit_length(), high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
         if width > 53:
@@ -67,6 +72,9 @@ class MatVec(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
+        if self.input_format is not None:
+            significand, exponent = self.input_format.significand_exponent(x)
+            x = significand << exponent
         return np.asarray(x @ self.worth.T + self.bias)
 
     def cycles(self, x: TensorType, fold: Fold) -> int:
@@ -76,7 +84,7 @@ class MatVec(Op):
             raise HwgenError(
                 f"folding must divide the layer: PE={fold.pe} into {out} outputs, SIMD={fold.simd} into {inner} inputs"
             )
-        return (out // fold.pe) * (inner // fold.simd) * (x.size // inner)
+        return (out // fold.pe) * (inner // fold.simd) * int(x.size // inner)
 
 
 def integer_range(x: TensorType) -> tuple[int, int]:

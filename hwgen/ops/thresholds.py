@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats import Format, Int
 from hwgen.ir import Array, Op, TensorType, freeze
 from hwgen.ops.matvec import integer_range
 
@@ -39,10 +39,10 @@ class Thresholds(Op):
         if (np.diff(table, axis=1) < 0).any():
             channel = int(np.argwhere(np.diff(table, axis=1) < 0)[0, 0])
             raise HwgenError(f"thresholds must not decrease; those of channel {channel} do")
-        codes = self.format.codes()
-        if not (codes[0] <= self.first and self.first + table.shape[1] <= codes[-1]):
-            last = self.first + table.shape[1]
-            raise HwgenError(f"codes {self.first}..{last} do not fit {self.format.name} ({codes[0]}..{codes[-1]})")
+        low, high = self.format.code_range
+        last = self.first + table.shape[1]
+        if self.first < low or last > high:
+            raise HwgenError(f"codes {self.first}..{last} do not fit {self.format.name} ({low}..{high})")
         freeze(self, thresholds=table)
 
     @property
@@ -51,7 +51,7 @@ class Thresholds(Op):
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        if not isinstance(x.codes_format, Int | Bipolar):
+        if not isinstance(x.codes_format, Int):
             raise HwgenError(f"thresholds compare integers, not {x.codes_format.name}")
         if self.thresholds.shape[0] not in (1, x.channels):
             raise HwgenError(f"{self.thresholds.shape[0]} rows of thresholds for {x.channels} channels")

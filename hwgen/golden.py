@@ -1,0 +1,234 @@
+"""The golden model: what an accelerator must compute, bit for bit. Codes in, codes out, integers only.
+
+`run`, `trace` and `predict` execute a frozen graph. Every operation is defined by its own `run` on int64; here the
+same numbers are computed faster: integers ride on floating-point BLAS where every partial sum is proven to stay below
+2^24 (float32) or 2^53 (float64), and thresholds become one multiply-add and a floor where that is proven equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Bipolar, Codes, Real
+from hwgen.ir import Array, Graph, Node, TensorType
+from hwgen.ops import MatVec, Requantize, Thresholds, integer_range
+
+Carrier = npt.NDArray[np.floating[Any]]
+Kernel = Callable[[Any], Any]
+Float = type[np.float32] | type[np.float64]
+
+EXACT: tuple[tuple[Float, int], ...] = ((np.float32, 1 << 24), (np.float64, 1 << 53))
+"""Floating-point types and the magnitude below which they carry every integer."""
+
+
+def run(graph: Graph, x: npt.ArrayLike) -> Codes:
+    """Output codes of a frozen graph, int64 of shape (frames, *output shape).
+
+    `x`, of shape (frames, *input shape) or one frame without the first axis: input codes if its type is an integer
+    one, real numbers (first taken through the host's part and encoded, see `encode`) if it is a floating-point one.
+    Raises HwgenError for a wrong shape, a code outside the input's format, NaN or infinity, or a graph not frozen.
+    """
+    kernels, carrier, _ = _plan(graph)
+    value = _input_codes(graph, x).astype(carrier)
+    for kernel in kernels:
+        value = kernel(value)
+    return np.asarray(value, dtype=np.int64)
+
+
+def trace(graph: Graph, x: npt.ArrayLike) -> dict[str, Codes]:
+    """The codes of every tensor by its name, the input included; `x` as in `run`."""
+    kernels, carrier, names = _plan(graph)
+    codes = _input_codes(graph, x)
+    value = codes.astype(carrier)
+    tensors = {graph.inputs[0].name: codes}
+    for kernel, name in zip(kernels, names, strict=True):
+        value = kernel(value)
+        tensors[name] = np.asarray(value, dtype=np.int64)
+    return tensors
+
+
+def encode(graph: Graph, x: npt.ArrayLike) -> Codes:
+    """Input codes of real numbers `x` (frames, *shape): what the host does before the accelerator (`graph.pre`)."""
+    real = np.asarray(x, dtype=np.float64)
+    if not np.isfinite(real).all():
+        raise HwgenError("the input holds NaN or infinity")
+    shape = graph.pre_shape
+    if real.shape != shape and real.shape[1:] != shape:
+        raise HwgenError(f"the input has shape {real.shape}; the network takes (frames, {_sizes(shape)})")
+    real = real.reshape(-1, *shape)
+    for op in graph.pre:
+        real = op.run(real)
+    return graph.input_type.encode(real, graph.input_rounding)
+
+
+def predict(graph: Graph, x: npt.ArrayLike) -> Real:
+    """What the whole network gives: run on codes, decoded, and taken through the host's last part (`graph.post`)."""
+    return finish(graph, run(graph, x))
+
+
+def finish(graph: Graph, codes: npt.ArrayLike) -> Real:
+    """Real outputs (frames, *shape) from an accelerator's output codes: decoding and `graph.post`."""
+    real: Array = graph.output_type.decode(np.asarray(codes, dtype=np.int64))
+    for op in graph.post:
+        real = op.run(real)
+    return np.asarray(real, dtype=np.float64)
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ", ".join(map(str, shape))
+
+
+def _input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
+    array = np.asarray(x)
+    if array.dtype.kind == "f":
+        return encode(graph, array)
+    if array.dtype.kind not in "iub":
+        raise HwgenError(f"the input is an array of {array.dtype}; codes are integers, real inputs are floats")
+    kind = graph.input_type
+    if array.shape == kind.shape:
+        array = array[None]
+    if array.shape[1:] != kind.shape or array.ndim != len(kind.shape) + 1:
+        raise HwgenError(f"the input has shape {array.shape}; the network takes (frames, {_sizes(kind.shape)})")
+    codes = array.astype(np.int64)
+    if codes.size:
+        low, high = kind.codes_format.code_range
+        least, greatest = codes.min(), codes.max()
+        if least < low or greatest > high:
+            raise HwgenError(
+                f"the input's codes {least}..{greatest} leave the range {low}..{high} of {kind.codes_format.name}"
+            )
+    return codes
+
+
+@lru_cache(maxsize=64)
+def _plan(graph: Graph) -> tuple[tuple[Kernel, ...], Float, tuple[str, ...]]:
+    """Kernels of the graph's nodes, the type that carries their integers, and the tensors that they write."""
+    if not graph.is_frozen:
+        raise HwgenError(f"graph {graph.name!r} is not frozen: the golden model runs integers only (hwgen.freeze)")
+    last = graph.inputs[0].name
+    for node in graph.nodes:
+        if node.inputs != (last,):
+            raise HwgenError(f"node {node.name!r} reads {node.inputs}, not {last!r}: only chains run so far")
+        last = node.output
+    bound = max((_magnitude(node, graph) for node in graph.nodes), default=1)
+    carrier = next((kind for kind, limit in EXACT if bound < limit), None)
+    if carrier is None:
+        raise HwgenError(f"graph {graph.name!r} needs integers up to {bound}; the golden model proves 2^53")
+    kernels = tuple(_kernel(node, graph, carrier) for node in graph.nodes)
+    return kernels, carrier, tuple(node.output for node in graph.nodes)
+
+
+def _magnitude(node: Node, graph: Graph) -> int:
+    """A bound of every integer, partial sums in any order included, that the node's kernel carries."""
+    x = graph.types[node.inputs[0]]
+    if not isinstance(node.op, MatVec):
+        codes = graph.types[node.output].codes_format
+        return max(abs(end) for end in codes.code_range)
+    weight, bias = _on_codes(node.op, x)
+    low, high = x.codes_format.code_range
+    # Twice: BLAS may add positive and negative terms in any order, each side alone stays below the sum of magnitudes.
+    return int((np.abs(weight).sum(axis=1) * max(abs(low), abs(high)) + np.abs(bias)).max())
+
+
+def _kernel(node: Node, graph: Graph, carrier: Float) -> Kernel:
+    x = graph.types[node.inputs[0]]
+    if isinstance(node.op, MatVec):
+        return _matvec_kernel(node.op, x, carrier)
+    if isinstance(node.op, Thresholds):
+        return _thresholds_kernel(node.op, x, carrier)
+    op = node.op
+    return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+
+
+def _on_codes(op: MatVec, x: TensorType) -> tuple[Codes, Codes]:
+    """Weights and bias that act on the input's codes instead of their worth: bipolar is worth 2 * code - 1."""
+    if isinstance(x.codes_format, Bipolar):
+        return 2 * op.worth, op.bias - op.worth.sum(axis=1)
+    return op.worth, op.bias
+
+
+def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
+    weight, bias = _on_codes(op, x)
+    matrix = np.ascontiguousarray(weight.T.astype(carrier))
+    if not bias.any():
+        return lambda value: value @ matrix
+    offset = bias.astype(carrier)
+
+    def kernel(value: Carrier) -> Carrier:
+        out = value @ matrix
+        out += offset
+        return out
+
+    return kernel
+
+
+def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
+    line = proven_line(op, x, carrier)
+    if line is None:
+        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+    slope, offset = line
+    first, last = carrier(op.first), carrier(op.first + op.steps)
+
+    def kernel(value: Carrier) -> Carrier:
+        out = value * slope
+        out += offset
+        np.floor(out, out=out)
+        np.maximum(out, first, out=out)
+        np.minimum(out, last, out=out)
+        return out
+
+    return kernel
+
+
+def proven_line(op: Thresholds, x: TensorType, carrier: Float) -> tuple[Carrier, Carrier] | None:
+    """(slope, offset) per channel such that clip(floor(x * slope + offset)) equals the thresholds, or None.
+
+    A floating-point multiply by a slope >= 0, an add and a floor each are monotonic in x. So it is enough that the
+    result is right at every threshold and one below it: between those points neither side can change.
+    """
+    low, high = integer_range(x)
+    slope, offset = _fit_line(op.thresholds, low, high)
+    slope, offset = slope.astype(carrier), (offset + op.first).astype(carrier)
+    for points in (op.thresholds, op.thresholds - 1):
+        at = np.clip(points, low, high)
+        value = np.floor(at.astype(carrier) * slope[:, None] + offset[:, None])
+        value = np.clip(value, carrier(op.first), carrier(op.first + op.steps))
+        expected = op.first + (at[:, :, None] >= op.thresholds[:, None, :]).sum(axis=-1)
+        if not np.array_equal(value, expected):
+            return None
+    return slope, offset
+
+
+def _fit_line(table: Codes, low: int, high: int) -> tuple[Real, Real]:
+    """The line whose floor counts the thresholds with the most room to spare, one per row of `table`.
+
+    For threshold t number k (from 1) a line a*x + b needs a*t + b >= k (unless t is out of reach) and
+    a*(t - 1) + b < k (unless t always counts). For a given a that leaves an interval of b, whose width is concave in
+    a: a ternary search finds the widest.
+    """
+    number = np.arange(1, table.shape[1] + 1, dtype=np.float64)
+    reachable, avoidable = table <= high, table > low
+
+    def interval(a: Real) -> tuple[Real, Real]:
+        at_least = np.where(reachable, number - a[:, None] * table, -np.inf).max(axis=1)
+        below = np.where(avoidable, number - a[:, None] * (table - 1), np.inf).min(axis=1)
+        # A channel that is constant on one side has one bound only.
+        at_least = np.where(np.isinf(at_least), np.minimum(below, 1.0) - 1.0, at_least)
+        below = np.where(np.isinf(below), at_least + 1.0, below)
+        return at_least, below
+
+    left, right = np.zeros(table.shape[0]), np.full(table.shape[0], table.shape[1] + 1.0)
+    for _ in range(120):
+        third = (right - left) / 3
+        a, b = left + third, right - third
+        wider = np.diff(interval(a), axis=0)[0] >= np.diff(interval(b), axis=0)[0]
+        right, left = np.where(wider, b, right), np.where(wider, left, a)
+    slope = (left + right) / 2
+    at_least, below = interval(slope)
+    return slope, (at_least + below) / 2
