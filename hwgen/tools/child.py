@@ -33,7 +33,7 @@ def run(
     `env` is added to this program's environment; `timeout` is in seconds; `on_line` sees every line without its end.
     The command has a process group of its own, which is killed on a timeout and on any exception here (an interrupt).
     Raises ToolMissingError when there is no such program, and ToolFailedError, with the last lines and the log's
-    path, when it runs out of time or (with `check`) ends with another exit code than 0. The message quotes `tail` lines.
+    path, when it runs out of time or (with `check`) ends with another exit code than 0. `tail` lines are quoted.
     """
     words = [str(word) for word in command]
     last: deque[str] = deque(maxlen=tail)

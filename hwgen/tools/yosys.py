@@ -118,7 +118,7 @@ def synthesis_script(
         raise HwgenError(f"no synthesis for the FPGA family {family!r}, only for {', '.join(FAMILIES)}")
     macros = "".join(f" -D{define}" for define in defines)
     lines = [f"read_verilog -sv{macros} {quote(source)}" for source in sources]
-    lines.append(f"hierarchy -check -top {quote(top)}")
+    lines.append(f"hierarchy -top {quote(top)}")
     # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
     lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
     lines += [f"{_SYNTH[family]} -top {quote(top)}", f"tee -q -o {quote(stat)} stat -json"]
