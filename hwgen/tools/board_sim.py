@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,15 +34,16 @@ def build_board_sim(
     reset: str | None = None,
     reset_level: int = 1,
     idle_clocks: int = 1 << 21,
-    args: Sequence[str] = (),
+    parameters: Mapping[str, int | str] | None = None,
     on_line: OnLine | None = None,
 ) -> Path:
     """Build the executable of a whole board and return its path, which lies in a folder of `out` named by content.
 
     `top`: a module with ports `clk`, `uart_rx` and `uart_tx`; `divisor`: clocks per UART bit, at least 4. `reset`:
     the name of its reset port, if any, which resets at `reset_level`. After `idle_clocks` clocks without a byte the
-    simulated time stands still until the host writes: it must exceed the shell's watchdog. `args`: further Verilator
-    arguments. Raises HwgenError for a divisor below 4, and what `hwgen.tools.verilator.build` raises.
+    simulated time stands still until the host writes: it must exceed the shell's watchdog. `parameters`: those of
+    the top, as numbers or Verilog literals. Raises HwgenError for a divisor below 4, and what
+    `hwgen.tools.verilator.build` raises.
     """
     if divisor < 4:
         raise HwgenError(f"a UART needs at least 4 clocks a bit, not {divisor}")
@@ -50,8 +51,47 @@ def build_board_sim(
     if reset is not None:
         defines += [f"-DRESET={reset}", f"-DRESET_LEVEL={reset_level}"]
     flags = [word for define in defines for word in ("-CFLAGS", define)]
-    options = ["--prefix", "Vboard", "-Wno-fatal", *flags, *args]
+    options = [
+        "--prefix",
+        "Vboard",
+        "-Wno-fatal",
+        *flags,
+        *(f"-G{name}={value}" for name, value in (parameters or {}).items()),
+    ]
     return verilator.build(sources, top, Path(out), options, cpp=[share("sim", "board_pty.cpp")], on_line=on_line)
+
+
+def build_uart_board_sim(
+    accel: Sequence[Path],
+    out: Path,
+    *,
+    input_beat: tuple[int, int],
+    output_beat: tuple[int, int],
+    graph_id: str,
+    divisor: int = 8,
+    watchdog: int = 1 << 20,
+    on_line: OnLine | None = None,
+) -> Path:
+    """Build the executable of `uart_top`, the UART shell around the module `accel` of the files `accel`.
+
+    `input_beat` and `output_beat`: data bits of a beat and beats of a frame. `graph_id`: 16 hex digits. `watchdog`:
+    clocks that a frame may take. The rest is as for `build_board_sim`; the board's clock and baud rate do not count
+    in simulation, so that the default `divisor` is chosen for speed.
+    """
+    parameters: dict[str, int | str] = {
+        "DIVISOR": divisor,
+        "IN_BITS": input_beat[0],
+        "IN_BEATS": input_beat[1],
+        "OUT_BITS": output_beat[0],
+        "OUT_BEATS": output_beat[1],
+        "GRAPH_ID": f"64'h{graph_id}",
+        "WATCHDOG": watchdog,
+    }
+    sources = [*shell_sources(), *accel]
+    idle = 2 * watchdog + (1 << 16)
+    return build_board_sim(
+        sources, "uart_top", divisor, out, reset="rst", idle_clocks=idle, parameters=parameters, on_line=on_line
+    )
 
 
 @dataclass(frozen=True)
