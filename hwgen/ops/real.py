@@ -6,7 +6,7 @@ Their `run` takes and gives float64; it is the definition that the frozen graph 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -19,32 +19,37 @@ from hwgen.ir import Array, Op, TensorType, freeze
 
 @dataclass(frozen=True, eq=False)
 class Affine(Op):
-    """y = x * mul + add, per tensor (one number) or per channel; Add, Mul, Sub, Div and BatchNormalization."""
+    """y = x * mul / div + add, per tensor (one number) or per channel; Add, Mul, Sub, Div and BatchNormalization.
+
+    The divisor is kept apart because the inverse of most numbers is not a binary fraction, and passes take the
+    parameters as exact rationals.
+    """
 
     mul: npt.NDArray[np.float64]
     add: npt.NDArray[np.float64]
+    div: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones(1))
 
     def __post_init__(self) -> None:
-        mul = np.atleast_1d(np.asarray(self.mul, dtype=np.float64))
-        add = np.atleast_1d(np.asarray(self.add, dtype=np.float64))
-        if mul.ndim != 1 or add.ndim != 1:
-            raise HwgenError(
-                f"a factor or addend is one number or one per channel, not of shape {mul.shape} {add.shape}"
-            )
-        if not (np.isfinite(mul).all() and np.isfinite(add).all()):
-            raise HwgenError("a factor or addend is NaN or infinite")
-        freeze(self, mul=mul, add=add)
+        arrays = {name: np.atleast_1d(np.asarray(getattr(self, name), np.float64)) for name in ("mul", "add", "div")}
+        for array in arrays.values():
+            if array.ndim != 1:
+                raise HwgenError(f"a factor or addend is one number or one per channel, not of shape {array.shape}")
+            if not np.isfinite(array).all():
+                raise HwgenError("a factor or addend is NaN or infinite")
+        if (arrays["div"] == 0).any():
+            raise HwgenError("a divisor is zero")
+        freeze(self, **arrays)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
-        for name, size in (("factors", self.mul.shape[0]), ("addends", self.add.shape[0])):
-            if size not in (1, x.channels):
-                raise HwgenError(f"{size} {name} for {x.channels} channels")
+        for name, array in (("factors", self.mul), ("addends", self.add), ("divisors", self.div)):
+            if array.shape[0] not in (1, x.channels):
+                raise HwgenError(f"{array.shape[0]} {name} for {x.channels} channels")
         return TensorType(x.shape)
 
     def run(self, *values: Array) -> Array:
         (x,) = values
-        return np.asarray(x * self.mul + self.add)
+        return np.asarray(x * self.mul / self.div + self.add)
 
 
 @dataclass(frozen=True, eq=False)
