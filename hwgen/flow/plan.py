@@ -31,13 +31,18 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """Everything that a build needs. `files`: name to text. `product`: the bitstream, an output of the last step."""
+    """Everything that a build needs.
+
+    `files`: name to text. `product`: the bitstream, an output of the last step. `keep`: modules whose resources are
+    told apart.
+    """
 
     board: Board
     top: str
     files: Mapping[str, str]
     steps: tuple[PlanStep, ...]
     product: str
+    keep: Words = ()
 
     @property
     def digest(self) -> str:
@@ -102,7 +107,7 @@ def _ecp5(board: Board, sources: dict[str, str], top: str, seed: int, keep: Sequ
     command = ("yowasp-ecppack", "--compress", "--input", "board.config", "--bit", "board.bit")
     pack = PlanStep("bitstream", "bitstream", command, ("board.config",), ("board.bit",))
     files = {**sources, "synth.ys": script, "board.lpf": constraints.lpf(board)}
-    return BuildPlan(board, top, files, (synthesis, route, pack), "board.bit")
+    return BuildPlan(board, top, files, (synthesis, route, pack), "board.bit", tuple(keep))
 
 
 def _ice40(board: Board, sources: dict[str, str], top: str, seed: int, keep: Sequence[str]) -> BuildPlan:
@@ -118,7 +123,7 @@ def _ice40(board: Board, sources: dict[str, str], top: str, seed: int, keep: Seq
         "bitstream", "bitstream", ("yowasp-icepack", "board.asc", "board.bin"), ("board.asc",), ("board.bin",)
     )
     files = {**sources, "synth.ys": script, "board.pcf": constraints.pcf(board)}
-    return BuildPlan(board, top, files, (synthesis, route, pack), "board.bin")
+    return BuildPlan(board, top, files, (synthesis, route, pack), "board.bin", tuple(keep))
 
 
 def _xcup(board: Board, sources: dict[str, str], top: str, seed: int, keep: Sequence[str]) -> BuildPlan:
@@ -134,4 +139,4 @@ def _xcup(board: Board, sources: dict[str, str], top: str, seed: int, keep: Sequ
         "board.xdc": constraints.xdc(board),
         "build.tcl": vivado_tcl(board, sorted(sources), top),
     }
-    return BuildPlan(board, top, files, (synthesis, vivado), "board.bit")
+    return BuildPlan(board, top, files, (synthesis, vivado), "board.bit", tuple(keep))
