@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Codes, Real
+from hwgen.formats import ROUNDING, Bipolar, Codes, Real
 from hwgen.ir import Array, Graph, Node, TensorType
 from hwgen.ops import MatVec, Requantize, Thresholds, integer_range
 
-Carrier = npt.NDArray[np.floating[Any]]
+Carrier = npt.NDArray[Any]
 Kernel = Callable[[Any], Any]
 Float = type[np.float32] | type[np.float64]
 
@@ -142,6 +142,8 @@ def _kernel(node: Node, graph: Graph, carrier: Float) -> Kernel:
         return _matvec_kernel(node.op, x, carrier)
     if isinstance(node.op, Thresholds):
         return _thresholds_kernel(node.op, x, carrier)
+    if isinstance(node.op, Requantize):
+        return _requantize_kernel(node.op, x, carrier)
     op = node.op
     return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
 
@@ -164,6 +166,23 @@ def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
         out = value @ matrix
         out += offset
         return out
+
+    return kernel
+
+
+def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
+    reach = max(abs(end) for end in x.codes_format.code_range)
+    product = int((op.multiplier.astype(object) * reach + np.abs(op.offset).astype(object)).max())
+    if product + abs(op.zero_point) >= dict(EXACT)[carrier]:
+        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+    multiplier, offset = op.multiplier.astype(carrier), op.offset.astype(carrier)
+    scale = np.ldexp(carrier(1), -op.shift.astype(np.int32))
+    rounding, zero_point, low, high = ROUNDING[op.rounding], carrier(op.zero_point), carrier(op.low), carrier(op.high)
+
+    def kernel(value: Carrier) -> Carrier:
+        # The sum is an exact integer and the scale a power of two, so only the named rounding rounds.
+        out = rounding((value * multiplier + offset) * scale)
+        return np.clip(out + zero_point, low, high).astype(carrier, copy=False)
 
     return kernel
 
@@ -194,15 +213,16 @@ def proven_line(op: Thresholds, x: TensorType, carrier: Float) -> tuple[Carrier,
     """
     low, high = integer_range(x)
     slope, offset = _fit_line(op.thresholds, low, high)
-    slope, offset = slope.astype(carrier), (offset + op.first).astype(carrier)
+    a: Carrier = slope.astype(carrier)
+    b: Carrier = (offset + op.first).astype(carrier)
     for points in (op.thresholds, op.thresholds - 1):
         at = np.clip(points, low, high)
-        value = np.floor(at.astype(carrier) * slope[:, None] + offset[:, None])
+        value = np.floor(at.astype(carrier) * a[:, None] + b[:, None])
         value = np.clip(value, carrier(op.first), carrier(op.first + op.steps))
         expected = op.first + (at[:, :, None] >= op.thresholds[:, None, :]).sum(axis=-1)
         if not np.array_equal(value, expected):
             return None
-    return slope, offset
+    return a, b
 
 
 def _fit_line(table: Codes, low: int, high: int) -> tuple[Real, Real]:

@@ -34,8 +34,8 @@ class Int(Format):
     def __post_init__(self) -> None:
         least = 2 if self.is_signed else 1
         if not least <= self.width <= MAX_INT_BITS:
-            kind = "signed" if self.is_signed else "unsigned"
-            raise HwgenError(f"a {kind} integer has {least} to {MAX_INT_BITS} bits, not {self.width}")
+            kind = "a signed" if self.is_signed else "an unsigned"
+            raise HwgenError(f"{kind} integer has {least} to {MAX_INT_BITS} bits, not {self.width}")
 
     @property
     def name(self) -> str:

@@ -84,7 +84,7 @@ class MatVec(Op):
             raise HwgenError(
                 f"folding must divide the layer: PE={fold.pe} into {out} outputs, SIMD={fold.simd} into {inner} inputs"
             )
-        return (out // fold.pe) * (inner // fold.simd) * int(x.size // inner)
+        return int(out // fold.pe) * int(inner // fold.simd) * (x.size // int(inner))
 
 
 def integer_range(x: TensorType) -> tuple[int, int]:

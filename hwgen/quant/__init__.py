@@ -1,0 +1,1 @@
+"""Training with Brevitas. Beside the Brevitas frontend the only room that imports torch."""

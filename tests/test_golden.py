@@ -1,0 +1,167 @@
+"""The fast golden model against the layers' own definitions, and its bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hwgen import golden
+from hwgen.errors import HwgenError
+from hwgen.formats import ROUNDING, Bipolar, Int
+from hwgen.ir import Graph, TensorType
+from hwgen.ops import Affine, ArgMax, MatVec, Relu, Requantize, Reshape, Softmax, Thresholds
+from tests.conftest import chain, random_mlp
+
+U4 = Int(4, is_signed=False)
+
+
+def by_definition(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
+    values = {graph.inputs[0].name: x}
+    for node in graph.nodes:
+        values[node.output] = node.op.run(*(values[name] for name in node.inputs))
+    return values
+
+
+def inputs(graph: Graph, frames: int, seed: int = 0) -> np.ndarray:
+    low, high = graph.input_type.codes_format.code_range
+    return np.random.default_rng(seed).integers(low, high, (frames, *graph.input_type.shape), endpoint=True)
+
+
+def agrees(graph: Graph, frames: int = 300) -> None:
+    x = inputs(graph, frames)
+    expected = by_definition(graph, x)
+    traced = golden.trace(graph, x)
+    assert traced.keys() == expected.keys()
+    for name, codes in expected.items():
+        assert np.array_equal(traced[name], codes), name
+    assert np.array_equal(golden.run(graph, x), expected[graph.outputs[0]])
+    assert np.array_equal(golden.run(graph, x[0]), expected[graph.outputs[0]][:1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("sizes", [(12, 8, 6, 4), (1, 1, 1), (64, 32, 32, 10)])
+def test_random_perceptrons(sizes: tuple[int, ...], seed: int) -> None:
+    agrees(random_mlp(sizes, seed=seed))
+
+
+def test_bipolar_and_every_layer() -> None:
+    rng = np.random.default_rng(3)
+    weight = rng.integers(0, 2, (6, 9))
+    agrees(
+        chain(
+            "b",
+            TensorType((9,), Bipolar()),
+            ("fc", MatVec(weight, Bipolar(), input_format=Bipolar())),
+            ("sign", Thresholds([[0]], 0, Bipolar())),
+            (
+                "fc2",
+                MatVec(
+                    rng.integers(-3, 4, (5, 6)), Int(3, narrow=True), rng.integers(-4, 4, 5), input_format=Bipolar()
+                ),
+            ),
+            ("rq", Requantize(3, 1, 2, "half_even", -8, 7, Int(4))),
+            ("am", ArgMax()),
+        )
+    )
+
+
+@pytest.mark.parametrize("rounding", ROUNDING)
+def test_requantize_rides_on_floats_or_falls_back(rounding: str) -> None:
+    kind = TensorType((2,), Int(16))
+    for multiplier, shift in (([1, 3], [4, 0]), ([2**31, 2**30 + 7], [33, 37])):
+        op = Requantize(multiplier, [5, -(2**14)], shift, rounding, -100, 120, Int(8), zero_point=-3)
+        agrees(chain("rq", kind, ("rq", op)), frames=2000)
+
+
+@given(
+    table=st.lists(st.integers(-40, 41), min_size=1, max_size=15).map(sorted),
+    first=st.sampled_from([-8, 0, 3]),
+)
+@settings(max_examples=200, deadline=None)
+def test_a_proven_line_is_exact_everywhere(table: list[int], first: int) -> None:
+    kind = TensorType((1,), Int(8))
+    op = Thresholds([table], first, Int(6))
+    for carrier in (np.float32, np.float64):
+        line = golden.proven_line(op, kind, carrier)
+        if line is not None:
+            x = np.arange(-128, 128)
+            got = np.clip(np.floor(x.astype(carrier) * line[0] + line[1]), first, first + len(table))
+            assert np.array_equal(got, op.run(x[:, None])[:, 0])
+
+
+@given(slope=st.floats(0.001, 2.0), offset=st.floats(-20, 20), bits=st.integers(1, 6))
+@settings(max_examples=200, deadline=None)
+def test_thresholds_of_an_affine_function_become_a_line(slope: float, offset: float, bits: int) -> None:
+    x = np.arange(-2048, 2048)
+    codes = np.clip(np.floor(x * slope + offset), 0, 2**bits - 1)
+    steps = np.arange(1, 2**bits)
+    table = np.where((codes[:, None] >= steps).any(axis=0), x[(codes[:, None] >= steps).argmax(axis=0)], 2048)
+    op = Thresholds([table], 0, Int(bits, is_signed=False))
+    assert golden.proven_line(op, TensorType((1,), Int(12)), np.float32) is not None
+
+
+def test_uneven_thresholds_fall_back_to_the_definition() -> None:
+    table = [[-30, -29, -28, 30, 31, 90]]
+    op = Thresholds(table, 0, U4)
+    assert golden.proven_line(op, TensorType((3,), Int(8)), np.float64) is None
+    agrees(chain("u", TensorType((3,), Int(8)), ("t", op)))
+
+
+def test_wide_sums_ride_on_float64_exactly() -> None:
+    rng = np.random.default_rng(0)
+    graph = chain("w", TensorType((40,), Int(16)), ("fc", MatVec(rng.integers(-32767, 32767, (5, 40)), Int(16))))
+    agrees(graph)
+
+
+def test_the_host_part() -> None:
+    graph = chain("h", TensorType((4,), U4, (0.5,), 2), ("fc", MatVec(np.eye(4, dtype=int), Int(2), scale=(0.25,))))
+    graph = dataclasses.replace(
+        graph, pre=(Reshape((4,)), Relu()), post=(Affine(1.0, 1.0), Softmax()), host_shape=(2, 2), input_rounding="down"
+    )
+    x = np.array([[[0.2, 0.5], [-1.0, 99.0]]])
+    assert golden.run(graph, x).tolist() == [[2, 3, 2, 15]]
+    assert golden.encode(graph, x[0]).tolist() == [[2, 3, 2, 15]]
+    logits = np.array([0.5, 0.75, 0.5, 3.75]) + 1
+    assert golden.predict(graph, x)[0] == pytest.approx(np.exp(logits) / np.exp(logits).sum())
+
+
+U = random_mlp((12, 4))
+
+
+@pytest.mark.parametrize(
+    ("graph", "x", "message"),
+    [
+        (U, np.zeros((2, 11), int), r"the input has shape \(2, 11\); the network takes \(frames, 12\)"),
+        (U, np.zeros((2, 11)), r"the input has shape \(2, 11\); the network takes \(frames, 12\)"),
+        (U, np.full((2, 12), 16), "the input's codes 16..16 leave the range 0..15 of uint4"),
+        (U, np.full((2, 12), -1), "the input's codes -1..-1 leave the range 0..15 of uint4"),
+        (U, np.full((2, 12), np.nan), "the input holds NaN or infinity"),
+        (U, np.full((2, 12), np.inf), "the input holds NaN or infinity"),
+        (U, np.full((2, 12), "a"), "the input is an array of <U1; codes are integers, real inputs are floats"),
+        (chain("r", TensorType((3,), U4), ("relu", Relu())), np.zeros((1, 3), int), "graph 'r' is not frozen"),
+    ],
+)
+def test_bad_input(graph: Graph, x: np.ndarray, message: str) -> None:
+    with pytest.raises(HwgenError, match=message):
+        golden.run(graph, x)
+
+
+def test_sums_beyond_proof_are_refused() -> None:
+    # The bias keeps the final sum below 2^52, but a partial sum can pass 2^53 in some order of summation.
+    unit = 2**30
+    wide = MatVec([[unit, int(0.4 * unit), -int(0.45 * unit)]], Int(32), [-(2**51)])
+    graph = chain("w", TensorType((3,), Int(22, is_signed=False)), ("fc", wide))
+    with pytest.raises(HwgenError, match=r"needs integers up to [0-9]+; the golden model proves 2\^53"):
+        golden.run(graph, np.zeros((1, 3), int))
+
+
+def test_only_chains_run() -> None:
+    graph = random_mlp((4, 4, 4))
+    first = dataclasses.replace(graph.nodes[0], name="again", output="again_out")
+    branched = dataclasses.replace(graph, nodes=(*graph.nodes, first))
+    with pytest.raises(HwgenError, match=r"node 'again' reads \('x',\), not 'fc1_out': only chains run so far"):
+        golden.run(branched, np.zeros((1, 4), int))
