@@ -26,6 +26,9 @@ Float = type[np.float32] | type[np.float64]
 EXACT: tuple[tuple[Float, int], ...] = ((np.float32, 1 << 24), (np.float64, 1 << 53))
 """Floating-point types and the magnitude below which they carry every integer."""
 
+MAX_TABLE = 1 << 24
+"""The most entries of a look-up table over a layer's inputs."""
+
 
 def run(graph: Graph, x: npt.ArrayLike) -> Codes:
     """Output codes of a frozen graph, int64 of shape (frames, *output shape).
@@ -190,7 +193,7 @@ def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
 def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
     line = proven_line(op, x, carrier)
     if line is None:
-        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+        return _table_kernel(op, x, carrier)
     slope, offset = line
     first, last = carrier(op.first), carrier(op.first + op.steps)
 
@@ -203,6 +206,20 @@ def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
         return out
 
     return kernel
+
+
+def _table_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
+    """Thresholds of any shape: one look-up in a table over the input's range, where it is of reasonable size."""
+    low, high = x.codes_format.code_range
+    if op.thresholds.shape[0] * (high - low + 1) > MAX_TABLE:
+        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+    every = np.arange(low, high + 1)
+    # searchsorted on the right counts the thresholds that are not above the value, as the definition does.
+    table = np.concatenate([np.searchsorted(row, every, side="right") + op.first for row in op.thresholds]).astype(
+        carrier
+    )
+    start = np.arange(op.thresholds.shape[0]) * every.size - low
+    return lambda value: table[value.astype(np.int64) + start]
 
 
 def proven_line(op: Thresholds, x: TensorType, carrier: Float) -> tuple[Carrier, Carrier] | None:
