@@ -93,7 +93,11 @@ def test_a_proven_line_is_exact_everywhere(table: list[int], first: int) -> None
             assert np.array_equal(got, op.run(x[:, None])[:, 0])
 
 
-@given(slope=st.floats(0.001, 2.0), offset=st.floats(-20, 20), bits=st.integers(1, 6))
+@given(
+    slope=st.integers(1, 2048).map(lambda n: n / 1024),
+    offset=st.integers(-1280, 1280).map(lambda n: n / 64),
+    bits=st.integers(1, 6),
+)
 @settings(max_examples=200, deadline=None)
 def test_thresholds_of_an_affine_function_become_a_line(slope: float, offset: float, bits: int) -> None:
     x = np.arange(-2048, 2048)
