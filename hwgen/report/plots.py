@@ -166,10 +166,11 @@ def _fmax(timing: Timing) -> str:
     canvas, axes = _axes(1.35)
     fmax = timing.fmax.value or 0.0
     axes.barh("Fmax", fmax, color=BAD if timing.met is False else GOOD, height=0.5)
-    axes.annotate(f"{fmax:.4g} MHz", (fmax, "Fmax"), (5, 0), textcoords="offset points", va="center")
+    beyond = max(fmax, *timing.fmax_seeds) if timing.fmax_seeds else fmax
+    axes.annotate(f"{fmax:.4g} MHz", (beyond, "Fmax"), (7, 0), textcoords="offset points", va="center")
     if timing.fmax_seeds:
         axes.plot(timing.fmax_seeds, ["Fmax"] * len(timing.fmax_seeds), "o", ms=4, mfc="white", mec=INK)
-    limit = max(fmax, *timing.fmax_seeds, timing.target or 0.0)
+    limit = max(beyond, timing.target or 0.0)
     if timing.target is not None:
         axes.axvline(timing.target, color=INK, lw=1.4, ls=(0, (4, 2)))
         axes.annotate(
