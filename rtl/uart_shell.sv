@@ -83,8 +83,11 @@ module uart_shell #(
     logic [2:0] pending_code, reply_code;
     logic [TIMER-1:0] timer;
     logic feeding, collecting, misframed, reply_busy;
+    logic [IN_BEAT-1:0] in_beat;
+    wire in_last = in_beat == IN_BEAT'(IN_BEATS - 1);
 
     wire run_start = state == IDLE && pending && pending_run && pending_code == OK;
+    wire fed = m_valid && m_ready && in_last;
     wire run_end = state == RUNNING && (timer == '0 || (!feeding && !collecting));
     assign accel_rst = rst || fault;
 
@@ -110,7 +113,8 @@ module uart_shell #(
             RUNNING: begin
                 timer <= timer - 1'b1;
                 if (run_end) state <= START;
-                if (run_end || !feeding) pending <= 1'b0;
+                // The frame memory is free again; from here on the slot may hold the next request.
+                if (feeding && (fed || run_end)) pending <= 1'b0;
                 if (run_end && (feeding || collecting || misframed)) begin
                     fault <= 1'b1;
                     reply_kind <= FAILED;
@@ -141,9 +145,7 @@ module uart_shell #(
     // ---- Frame memory to accelerator: two clocks a byte, one to read and one to shift in ----
     logic in_phase;
     logic [IN_BYTE-1:0] in_byte;
-    logic [IN_BEAT-1:0] in_beat;
     logic [8*IN_STRIDE-1:0] in_word;
-    wire in_last = in_beat == IN_BEAT'(IN_BEATS - 1);
 
     assign m_payload = {in_last, in_beat == '0, in_word[IN_BITS-1:0]};
 

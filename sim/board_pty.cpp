@@ -116,13 +116,38 @@ int main(int argc, char** argv) {
     action.sa_handler = on_signal;
     sigaction(SIGUSR1, &action, nullptr);
     sigaction(SIGUSR2, &action, nullptr);
-    const int master = open_terminal();
 
     Sender sender;
     Receiver receiver;
     std::deque<uint8_t> outbox;
     int reset_left = 16;
     int64_t quiet = 0;
+    // 256 clocks; false when the design called $finish.
+    const auto run = [&] {
+        for (int i = 0; i < 256; ++i) {
+#ifdef RESET
+            board.RESET = reset_left > 0 ? RESET_LEVEL : !RESET_LEVEL;
+#endif
+            if (reset_left > 0) --reset_left;
+            board.uart_rx = sender.level();
+            board.clk = 0;
+            board.eval();
+            board.clk = 1;
+            board.eval();
+            const bool complete = receiver.sample(board.uart_tx);
+            quiet = sender.busy() || receiver.busy() ? 0 : quiet + 1;
+            // A terminal that nobody reads fills up; what nobody reads for long is lost, as on a UART.
+            if (complete && outbox.size() < 65536) outbox.push_back(receiver.shift);
+        }
+        return !context.gotFinish();
+    };
+
+    // The terminal appears when the board is through its power-on reset: before that it would lose what it is sent.
+    for (int i = 0; i < 16; ++i) {
+        if (!run()) return 0;
+    }
+    outbox.clear();
+    const int master = open_terminal();
     for (;;) {
         // Look outside once in 256 clocks; when nothing has moved for long, sleep until something does.
         const short wanted = outbox.empty() ? POLLIN : POLLIN | POLLOUT;
@@ -144,21 +169,6 @@ int main(int argc, char** argv) {
             reset_wanted = 0;
             reset_left = 16;
         }
-        for (int i = 0; i < 256; ++i) {
-#ifdef RESET
-            board.RESET = reset_left > 0 ? RESET_LEVEL : !RESET_LEVEL;
-#endif
-            if (reset_left > 0) --reset_left;
-            board.uart_rx = sender.level();
-            board.clk = 0;
-            board.eval();
-            board.clk = 1;
-            board.eval();
-            const bool complete = receiver.sample(board.uart_tx);
-            quiet = sender.busy() || receiver.busy() ? 0 : quiet + 1;
-            // A terminal that nobody reads fills up; what nobody reads for long is lost, as on a UART.
-            if (complete && outbox.size() < 65536) outbox.push_back(receiver.shift);
-            if (context.gotFinish()) return 0;
-        }
+        if (!run()) return 0;
     }
 }

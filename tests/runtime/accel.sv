@@ -16,7 +16,7 @@ module accel #(
     output wire                o__valid,
     input  wire                o__ready
 );
-    localparam int unsigned COUNT = $clog2(BEATS);
+    localparam int unsigned COUNT = BEATS > 1 ? $clog2(BEATS) : 1;
 
     logic [5*LANES-1:0] frame[BEATS];
     logic [COUNT-1:0] filled, sent;
