@@ -198,8 +198,12 @@ def _finish(plan: BuildPlan, folder: Path, state: _State) -> FlowResult:
 
 def _vivado_missing(plan: BuildPlan, folder: Path, project: Path, state: _State) -> VendorToolMissingError:
     command = shlex.join(next(one.command for one in plan.steps if one.name == "vivado"))
+    result = _finish(plan, folder, state)
+    fits = all(usage.used.known for usage in result.synthesis.values())
+    verdict = f"By synthesis the design fits {plan.board.name}" if fits else "Whether the design fits is not known"
+    place = project.resolve()
     return VendorToolMissingError(
-        f"vivado is not on the PATH, so there is no {plan.product} yet. The design fits {plan.board.name} and its "
-        f"project is in {project}. Where Vivado is, run: cd {shlex.quote(str(project))} && {command}",
-        _finish(plan, folder, state),
+        f"vivado is not on the PATH, so there is no {plan.product} yet. {verdict}; its project is in {place}. "
+        f"Where Vivado is, run: cd {shlex.quote(str(place))} && {command}",
+        result,
     )

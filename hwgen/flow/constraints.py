@@ -37,6 +37,6 @@ def xdc(board: Board) -> str:
     """Constraints for Vivado: the clock, and the I/O standard of the pins that the design has."""
     period = 1000 / board.clock.design_mhz
     return (
-        f"create_clock -name clk -period {period:.3f} [get_ports clk]\n"
+        f"create_clock -name aclk -period {period:.3f} [get_ports aclk]\n"
         f"set_property IOSTANDARD {board.io_standard} [get_ports *]\n"
     )

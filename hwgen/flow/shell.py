@@ -12,6 +12,9 @@ from hwgen.flow.pll import ecp5_pll, ice40_pll
 from hwgen.ir.beats import Beats
 from hwgen.tools.files import share
 
+# Name of the module that a board's flow synthesises.
+TOP = "board"
+
 UART_FILES = (
     "uart_crc16.sv",
     "uart_ram.sv",
@@ -23,9 +26,7 @@ UART_FILES = (
     "uart_top.sv",
 )
 AXIS_FILES = ("axis_shell.sv",)
-
-# Name of the module that a board's flow synthesises.
-TOP = "board"
+_SHELLS = {"uart": (UART_FILES, f"{TOP}.sv"), "axis": (AXIS_FILES, f"{TOP}.v")}
 
 
 def shell_sources(
@@ -43,12 +44,12 @@ def shell_sources(
     """
     if not re.fullmatch(r"[0-9a-f]{16}", graph_id):
         raise HwgenError(f"a graph id is 16 hexadecimal digits, not {graph_id!r}")
-    files = UART_FILES if board.shell == "uart" else AXIS_FILES
+    files, top = _SHELLS[board.shell]
     sources = {name: share("rtl", name).read_text(encoding="utf-8") for name in files}
     same = board.clock.mhz == board.clock.design_mhz
     rates = (board.clock.mhz, board.clock.design_mhz)
-    sources[f"{TOP}.sv"] = _render(
-        f"board_{board.shell}.sv.j2",
+    sources[top] = _render(
+        f"{top.replace(TOP, f'{TOP}_{board.shell}')}.j2",
         board=board,
         input=input,
         output=output,

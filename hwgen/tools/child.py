@@ -80,18 +80,18 @@ def _message(program: str, event: str, last: Iterable[str], log: Path | None) ->
     return f"{Path(program).name} {event}{where}{lines}"
 
 
-def _open_log(log: Path | None) -> IO[str]:
+def _open_log(log: Path | None) -> IO[bytes]:
     path = log or Path(os.devnull)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8")
+        return path.open("wb", buffering=0)  # a full disk is noticed at the line, not at the end
     except OSError as error:
         raise HwgenError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _write_log(file: IO[str], log: Path | None, line: str) -> None:
+def _write_log(file: IO[bytes], log: Path | None, line: str) -> None:
     try:
-        file.write(line)
+        file.write(line.encode())
     except OSError as error:
         raise HwgenError(f"cannot write {log}: {error.strerror or error}") from error
 

@@ -1,0 +1,104 @@
+"""Yosys in a child process: conversion, synthesis, failures."""
+
+from pathlib import Path
+
+import pytest
+
+from hwgen.errors import HwgenError, ToolFailedError
+from hwgen.tools import yosys
+
+COUNTER = """
+attribute \\src "secret.py:1"
+module \\top
+  attribute \\src "secret.py:2"
+  wire width 4 input 0 \\a
+  wire width 4 output 1 \\y
+  cell $not $1
+    parameter \\A_SIGNED 0
+    parameter \\A_WIDTH 4
+    parameter \\Y_WIDTH 4
+    connect \\A \\a
+    connect \\Y \\y
+  end
+end
+"""
+
+SQUARES = """
+module layer(input clk, input [7:0] a, output reg [15:0] y); always @(posedge clk) y <= a * a; endmodule
+module top(input clk, input [7:0] a, output [15:0] y);
+  wire [15:0] x;
+`ifdef LONG
+  layer one(.clk(clk), .a(a), .y(x));
+`else
+  assign x = a;
+`endif
+  layer two(.clk(clk), .a(x[7:0]), .y(y));
+endmodule
+"""
+
+
+def test_rtlil_becomes_verilog_without_source_lines() -> None:
+    text = yosys.rtlil_to_verilog(COUNTER)
+    assert "module top(" in text
+    assert "assign y = ~ a;" in text
+    assert "secret" not in text
+    assert text == yosys.rtlil_to_verilog(COUNTER)
+
+
+def test_broken_rtlil_is_refused_with_the_message_of_yosys() -> None:
+    with pytest.raises(ToolFailedError, match=r"(?s)failed with exit code 1.*ERROR: "):
+        yosys.rtlil_to_verilog("module \\top\n  nonsense\nend\n")
+
+
+def test_a_script_has_the_sources_the_kept_modules_and_the_outputs() -> None:
+    script = yosys.synthesis_script(["a b.v"], "top", "ecp5", keep=["top.l0"], defines=["X=1"], netlist="n.json")
+    assert script.splitlines() == [
+        'read_verilog -sv -DX=1 "a b.v"',
+        "hierarchy -top top",
+        "setattr -mod -set keep_hierarchy 1 top.l0",
+        "synth_ecp5 -top top",
+        "tee -q -o stat.json stat -json",
+        "setattr -mod -unset keep_hierarchy *",
+        "flatten",
+        "opt_clean",
+        "write_json n.json",
+    ]
+
+
+def test_what_a_script_cannot_say_is_refused() -> None:
+    with pytest.raises(HwgenError, match="no synthesis for the FPGA family 'gowin', only for ecp5, ice40, xcup"):
+        yosys.synthesis_script(["a.v"], "top", "gowin")  # type: ignore[arg-type]
+    with pytest.raises(HwgenError, match="quote or a line end in its name"):
+        yosys.synthesis_script(['a".v'], "top", "ecp5")
+
+
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+def test_synthesis_counts_every_kept_module(tmp_path: Path, family: yosys.Family) -> None:
+    source = tmp_path / "top.v"
+    source.write_text(SQUARES)
+    done = yosys.synthesise([source], "top", family, tmp_path / "out", keep=["layer"], defines=["LONG"])
+    layer = done.statistics.modules["layer"]
+    assert (layer.dsp, done.statistics.total.dsp) == (1, 2)
+    # The multiplier of the iCE40 takes the flip-flops in.
+    assert done.statistics.total.ff == (32 if family == "ecp5" else 2 * (layer.ff or 0))
+    assert done.netlist is not None
+    assert '"type": "layer"' not in done.netlist.read_text()
+    assert done.note == ""
+
+
+@pytest.mark.slow
+def test_synthesis_for_ultrascale_says_what_its_figures_are_worth(tmp_path: Path) -> None:
+    source = tmp_path / "top.v"
+    source.write_text(SQUARES)
+    done = yosys.synthesise([source], "top", "xcup", tmp_path / "out")
+    assert done.netlist is None
+    assert done.statistics.total.dsp == 1
+    assert done.statistics.unknown == ()
+    assert "CARRY4" in done.note
+
+
+def test_a_failing_synthesis_names_its_log(tmp_path: Path) -> None:
+    source = tmp_path / "top.v"
+    source.write_text("module top(input a; endmodule")
+    with pytest.raises(ToolFailedError, match=r"(?s)log: .*synth\.log.*syntax error"):
+        yosys.synthesise([source], "top", "ecp5", tmp_path / "out")
