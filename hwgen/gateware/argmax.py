@@ -1,0 +1,80 @@
+"""The index of the greatest code of a vector: a tree over the lanes, then a running maximum over the beats."""
+
+from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen import ops
+from hwgen.gateware import timing
+from hwgen.gateware.beat import beats_of, lane_shape, signature
+from hwgen.gateware.pipeline import Flags, counter, register
+from hwgen.ir import TensorType
+
+
+class ArgMax(wiring.Component):
+    """Index of the greatest code along the channels; of equal ones the lowest.
+
+    Parameters: `op`; `x`, the type of its input tensor; `lanes`, which divide the channels.
+    Ports: `i`, a stream of x; `o`, a stream of one index a beat, one beat for each vector of channels. One clock
+    enable freezes the whole unit while its output beat waits.
+    Pipeline: ceil(log2 lanes) tree levels, each with a register, and the running maximum: depth = 1 + levels clocks
+    after the last beat of a vector. Latency: beats - 1 + depth. Interval: one input beat a clock.
+    """
+
+    def __init__(self, op: ops.ArgMax, x: TensorType, lanes: int):
+        self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), 1)
+        self.vector = x.channels // lanes
+        self.levels = (lanes - 1).bit_length()
+        self.depth = self.levels + 1
+        self.interval = self.input.beats
+        self.latency = self.interval - 1 + self.depth
+        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def timing(self, sink: timing.Push) -> timing.Push:
+        return timing.gather(self.vector, self.depth, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        enable, done = Signal(), Signal()
+        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable), self.o.valid.eq(done)]
+        _, start, end = counter(m, enable & self.i.valid, self.vector, "beat")
+        flags = Flags(self.i.valid, self.i.p.first, self.i.p.last, start, end)
+        entries = [(self.i.p.lanes[lane], Const(lane)) for lane in range(self.input.lanes)]
+        for level in range(self.levels):
+            flags = flags.delayed(m, enable, level)
+            entries = self._halve(m, enable, entries, level)
+        ((value, lane),) = entries
+        best = Signal(lane_shape(self.input), reset_less=True)
+        index = Signal(self.output.bits, reset_less=True)
+        opens = Signal(reset_less=True)
+        # The first index of the beat is counted here, behind the tree, to be carried along with nothing.
+        base = Signal(self.output.bits)
+        take = enable & flags.valid
+        with m.If(take):
+            m.d.sync += base.eq(Mux(flags.end, 0, base + self.input.lanes))
+            with m.If(flags.start | (value > best)):
+                m.d.sync += [best.eq(value), index.eq(base + lane)]
+            with m.If(flags.start):
+                m.d.sync += opens.eq(flags.first)
+        with m.If(enable):
+            m.d.sync += done.eq(flags.valid & flags.end)
+        m.d.comb += [
+            self.o.p.lanes[0].eq(index),
+            self.o.p.first.eq(opens),
+            self.o.p.last.eq(register(m, enable, flags.last, "closes")),
+        ]
+        return m
+
+    def _halve(self, m, enable, entries, level):
+        """The greater of each pair, the lower lane of equals; an odd one out goes on as it is."""
+        kept = []
+        for pair in range(0, len(entries), 2):
+            value, lane = entries[pair]
+            if pair + 1 < len(entries):
+                other, other_lane = entries[pair + 1]
+                greater = Signal(name=f"greater_{level}_{pair // 2}")
+                m.d.comb += greater.eq(other > value)
+                value, lane = Mux(greater, other, value), Mux(greater, other_lane, lane)
+            name = f"{level}_{pair // 2}"
+            kept.append((register(m, enable, value, f"value_{name}"), register(m, enable, lane, f"lane_{name}")))
+        return kept

@@ -1,0 +1,52 @@
+"""A stream FIFO over a memory with a registered output."""
+
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hwgen.gateware import timing
+from hwgen.gateware.beat import signature
+from hwgen.gateware.pipeline import counter
+from hwgen.ir import Beats
+
+
+class Fifo(wiring.Component):
+    """A first-in first-out queue of beats.
+
+    Parameters: `beats`, the stream; `depth`, beats of storage (one more waits in the output register).
+    Ports: `i` and `o`, streams of `beats`. `i.ready` depends on registers only, which ends the chain of stalls.
+    Latency: 2 clocks a beat; a frame of n beats takes n + 1. Interval: one beat a clock.
+    """
+
+    def __init__(self, beats: Beats, depth: int):
+        self.input = self.output = beats
+        self.size = max(depth, 2)
+        self.interval = beats.beats
+        self.latency = beats.beats - 1 + 2
+        super().__init__({"i": In(signature(beats)), "o": Out(signature(beats))})
+
+    def timing(self, sink: timing.Push) -> timing.Push:
+        return timing.fifo(2, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.storage = storage = Memory(shape=self.input.payload_bits, depth=self.size, init=[])
+        write, read = storage.write_port(), storage.read_port()
+        level = Signal(range(self.size + 1))
+        m.d.comb += [
+            self.i.ready.eq(level != self.size),
+            write.data.eq(self.i.payload),
+            write.en.eq(self.i.valid & self.i.ready),
+            read.en.eq((level != 0) & (~self.o.valid | self.o.ready)),
+            self.o.payload.eq(read.data),
+        ]
+        tail, _, _ = counter(m, write.en, self.size, "tail")
+        head, _, _ = counter(m, read.en, self.size, "head")
+        m.d.comb += [write.addr.eq(tail), read.addr.eq(head)]
+        m.d.sync += level.eq(level + write.en - read.en)
+        waits = Signal()
+        with m.If(read.en | self.o.ready):
+            m.d.sync += waits.eq(read.en)
+        m.d.comb += self.o.valid.eq(waits)
+        return m

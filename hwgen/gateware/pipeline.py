@@ -1,0 +1,74 @@
+"""Registers of a pipeline that has one clock enable."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Const, Module, Shape, Signal, Value
+from amaranth.lib.memory import Memory
+
+
+def register(m: Module, enable: Value, value: Value, name: str, *, reset_less: bool = True) -> Signal:
+    """`value` one enabled clock later. Data needs no reset; a valid bit does."""
+    held = Signal(value.shape(), name=name, reset_less=reset_less)
+    with m.If(enable):
+        m.d.sync += held.eq(value)
+    return held
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What travels beside the data of one pipeline stage; `start` and `end` mark the beats of one vector."""
+
+    valid: Value
+    first: Value
+    last: Value
+    start: Value
+    end: Value
+
+    def delayed(self, m: Module, enable: Value, stage: int) -> "Flags":
+        """The same flags one enabled clock later."""
+        return Flags(
+            register(m, enable, self.valid, f"valid_{stage}", reset_less=False),
+            *(register(m, enable, getattr(self, n), f"{n}_{stage}") for n in ("first", "last", "start", "end")),
+        )
+
+
+def counter(m: Module, step: Value, count: int, name: str) -> tuple[Signal, Value, Value]:
+    """(value, is zero, is the last) of a counter from 0 to `count` - 1 that wraps and moves when `step` is high."""
+    value = Signal(range(count), name=name)
+    at_end = value == count - 1
+    with m.If(step):
+        m.d.sync += value.eq(value + 1)
+        if count & (count - 1):
+            with m.If(at_end):
+                m.d.sync += value.eq(0)
+    return value, value == 0, at_end
+
+
+def split(packed: Value, shape: Shape, count: int) -> list[Value]:
+    """The `count` fields of `shape` in `packed`, lowest first."""
+    fields = [packed[n * shape.width : (n + 1) * shape.width] for n in range(count)]
+    return [field.as_signed() for field in fields] if shape.signed else fields
+
+
+def range_shape(low: int, high: int) -> Shape:
+    """The narrowest shape, of one bit at least, that holds `low`..`high`."""
+    return Shape.cast(range(min(low, 0), max(high, 1) + 1))
+
+
+def rom(m: Module, enable: Value, address: Value, table: np.ndarray, name: str) -> list[Value]:
+    """The integers of row `address` of `table` (rows, columns) one enabled clock later.
+
+    It is a ROM whose output is registered, so that block RAM may hold it. All columns have the narrowest shape that
+    holds the whole table. A table whose rows are all the same gives constants.
+    """
+    if (table == table[0]).all():
+        return [Const(int(value)) for value in table[0]]
+    shape = range_shape(int(table.min()), int(table.max()))
+    mask = (1 << shape.width) - 1
+    words = [sum((int(v) & mask) << (n * shape.width) for n, v in enumerate(row)) for row in table]
+    memory = Memory(shape=shape.width * table.shape[1], depth=len(words), init=words)
+    m.submodules[name] = memory
+    port = memory.read_port()
+    m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
+    return split(port.data, shape, table.shape[1])

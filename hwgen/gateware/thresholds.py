@@ -1,0 +1,93 @@
+"""Thresholds by binary search: one comparison and one small ROM in each pipeline stage."""
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen import ops
+from hwgen.gateware import timing
+from hwgen.gateware.beat import beats_of, signature
+from hwgen.gateware.pipeline import counter, register, rom
+from hwgen.ir import TensorType
+
+
+class Thresholds(wiring.Component):
+    """code[c] = first + number of thresholds t of channel c with x[c] >= t.
+
+    Stage k finds bit n - 1 - k of the count, n = bit length of the number of steps; a table that is not full is
+    padded with thresholds that never count.
+
+    Parameters: `op`; `x`, the type of its input tensor; `lanes`, which divide the channels.
+    Ports: `i`, a stream of x; `o`, a stream of codes of as many lanes. One clock enable freezes the whole unit while
+    its output beat waits.
+    Pipeline: n clocks, and one before them to look up the first threshold where a lane serves several channels with
+    thresholds of their own. Latency: beats - 1 + depth. Interval: one beat a clock.
+    """
+
+    def __init__(self, op: ops.Thresholds, x: TensorType, lanes: int):
+        self.op = op
+        self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
+        self.bits = op.steps.bit_length()
+        never = ops.integer_range(x)[1] + 1
+        padding = np.full((len(op.thresholds), (1 << self.bits) - 1 - op.steps), never)
+        table = np.concatenate([op.thresholds, padding], axis=1)
+        # (channel fold, lane, step); one fold if all channels of a lane have the same thresholds.
+        table = np.broadcast_to(table, (x.channels, table.shape[1])).reshape(-1, lanes, table.shape[1])
+        self.table = table[:1] if (table == table[0]).all() else table
+        self.depth = self.bits + (len(self.table) > 1)
+        self.interval = self.input.beats
+        self.latency = self.interval - 1 + self.depth
+        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def timing(self, sink: timing.Push) -> timing.Push:
+        return timing.pipeline(self.depth, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        enable = Signal()
+        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+        folds = len(self.table)
+        fold, _, _ = counter(m, enable & self.i.valid, folds, "fold")
+        fold_at = [fold]
+        for stage in range(self.depth - 1):
+            fold_at.append(register(m, enable, fold_at[-1], f"fold_{stage}"))
+        for lane in range(self.input.lanes):
+            m.d.comb += self.o.p.lanes[lane].eq(self._search(m, enable, self.i.p.lanes[lane], fold_at, lane))
+        valid, first, last = self.i.valid, self.i.p.first, self.i.p.last
+        for stage in range(self.depth):
+            valid = register(m, enable, valid, f"valid_{stage}", reset_less=False)
+            first = register(m, enable, first, f"first_{stage}")
+            last = register(m, enable, last, f"last_{stage}")
+        m.d.comb += [self.o.valid.eq(valid), self.o.p.first.eq(first), self.o.p.last.eq(last)]
+        return m
+
+    def _thresholds(self, lane: int, stage: int) -> np.ndarray:
+        """Thresholds that stage `stage` of a lane compares with, by (fold, bits found before)."""
+        size = 1 << (self.bits - stage)
+        return self.table[:, lane, size // 2 - 1 :: size]
+
+    def _search(self, m, enable, x, fold_at, lane):
+        """The code of one lane, `depth` enabled clocks after `x`."""
+        found = Const(0, 0)
+        clock = 0
+        if len(self.table) == 1:
+            threshold = Const(int(self._thresholds(lane, 0)[0, 0]))
+        else:
+            (threshold,) = rom(m, enable, fold_at[0], self._thresholds(lane, 0).reshape(-1, 1), f"table_{lane}_0")
+            x = register(m, enable, x, f"x_{lane}")
+            clock = 1
+        for stage in range(self.bits):
+            bit = Signal(name=f"bit_{lane}_{stage}")
+            m.d.comb += bit.eq(x >= threshold)
+            found = Cat(bit, found)
+            if stage + 1 < self.bits:
+                table = self._thresholds(lane, stage + 1).reshape(-1, 1)
+                address = Cat(found, fold_at[clock])
+                (threshold,) = rom(m, enable, address, table, f"table_{lane}_{stage + 1}")
+                x = register(m, enable, x, f"x_{lane}_{stage}")
+                found = register(m, enable, found, f"found_{lane}_{stage}")
+                clock += 1
+        code = Signal(self.output.bits, name=f"code_{lane}_next")
+        m.d.comb += code.eq(found + self.op.first)
+        return register(m, enable, code, f"code_{lane}")

@@ -1,0 +1,102 @@
+"""When beats move: a small max-plus model of components, exact while the accelerator's output is never stalled.
+
+A `Push` offers one beat at a clock cycle and returns the cycle in which it is accepted. Each function here makes the
+Push of one component from the Push of the next one. Beats are pushed in stream order.
+"""
+
+from collections.abc import Callable
+
+Push = Callable[[int], int]
+
+
+def check_accepted(offered: int, accepted: int) -> None:
+    """Components that freeze when they are stalled stand only before others that never stall an empty pipeline."""
+    assert offered == accepted, f"a beat offered in cycle {offered} waits until {accepted}"
+
+
+def pipeline(depth: int, sink: Push) -> Push:
+    """Every beat comes out `depth` clocks after it went in; one beat a clock."""
+
+    def push(offered: int) -> int:
+        check_accepted(offered + depth, sink(offered + depth))
+        return offered
+
+    return push
+
+
+def matvec(synapse_folds: int, neuron_folds: int, depth: int, sink: Push) -> Push:
+    """A beat is taken in each step of the first neuron fold; then the others run without input."""
+    free, index = 0, 0
+
+    def push(offered: int) -> int:
+        nonlocal free, index
+        accepted = max(offered, free)
+        free = accepted + 1
+        index += 1
+        if index == synapse_folds:
+            index = 0
+            for fold in range(neuron_folds):
+                out = accepted + fold * synapse_folds + depth
+                check_accepted(out, sink(out))
+            free = accepted + (neuron_folds - 1) * synapse_folds + 1
+        return accepted
+
+    return push
+
+
+def gather(count: int, depth: int, sink: Push) -> Push:
+    """Every `count` beats give one, `depth` clocks after the last of them."""
+    index = 0
+
+    def push(offered: int) -> int:
+        nonlocal index
+        index += 1
+        if index == count:
+            index = 0
+            check_accepted(offered + depth, sink(offered + depth))
+        return offered
+
+    return push
+
+
+def scatter(count: int, sink: Push) -> Push:
+    """One beat gives `count`, the first one clock later; the next is taken while the last of them leaves."""
+    free = 0
+
+    def push(offered: int) -> int:
+        nonlocal free
+        accepted = max(offered, free)
+        free = accepted
+        for _ in range(count):
+            free = sink(free + 1)
+        return accepted
+
+    return push
+
+
+def fifo(depth: int, sink: Push) -> Push:
+    """A beat can leave `depth` clocks after it entered, and after the one before it."""
+    free = 0
+
+    def push(offered: int) -> int:
+        nonlocal free
+        free = sink(max(offered + depth, free + 1))
+        return offered
+
+    return push
+
+
+def run(beats: int, chain: Callable[[Push], Push]) -> int:
+    """Clocks from the first input beat to the last output beat of one frame, the source always valid."""
+    out: list[int] = []
+
+    def sink(offered: int) -> int:
+        out.append(offered)
+        return offered
+
+    push = chain(sink)
+    cycle = 0
+    first = push(0)
+    for _ in range(beats - 1):
+        cycle = push(cycle + 1)
+    return out[-1] - first

@@ -1,0 +1,208 @@
+"""From a frozen graph and its folding to the accelerator: components, converters, queues, Verilog."""
+
+import math
+from dataclasses import dataclass
+
+from amaranth.back import rtlil
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen import ops
+from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.gateware import timing
+from hwgen.gateware.argmax import ArgMax
+from hwgen.gateware.beat import signature
+from hwgen.gateware.fifo import Fifo
+from hwgen.gateware.matvec import MatVec
+from hwgen.gateware.requantize import Requantize
+from hwgen.gateware.thresholds import Thresholds
+from hwgen.gateware.width import Gather, Scatter
+from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
+from hwgen.tools.yosys import rtlil_to_verilog
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One instance in the accelerator. `name` is that of its instance in the Verilog top."""
+
+    name: str
+    kind: str
+    node: str | None
+    input: Beats
+    output: Beats
+    latency: int
+    interval: int
+
+
+@dataclass(frozen=True)
+class Design:
+    """An accelerator as Verilog, module `accel`.
+
+    latency: clocks from the acceptance of a frame's first input beat, by an empty accelerator that is not stalled and
+    whose source is always valid, to the acceptance of its last output beat.
+    interval: clocks per frame while frames follow each other.
+    """
+
+    verilog: str
+    input: Beats
+    output: Beats
+    stages: tuple[Stage, ...]
+    latency: int
+    interval: int
+
+
+def _matvec(node: Node, x: TensorType, lanes: int, fold: Fold | None) -> MatVec:
+    del lanes
+    if fold is None:
+        raise HwgenError(f"node {node.name!r} is a matrix unit and has no fold")
+    return MatVec(node.op, x, fold)
+
+
+# How each layer is built from its node, input type, lanes of the stream before it, and fold (matrix units only).
+BUILDERS = {
+    ops.MatVec: _matvec,
+    ops.Thresholds: lambda node, x, lanes, fold: Thresholds(node.op, x, lanes),
+    ops.Requantize: lambda node, x, lanes, fold: Requantize(node.op, x, lanes),
+    ops.ArgMax: lambda node, x, lanes, fold: ArgMax(node.op, x, lanes),
+}
+
+KINDS = {
+    MatVec: "matvec",
+    Thresholds: "thresholds",
+    Requantize: "requantize",
+    ArgMax: "argmax",
+    Fifo: "fifo",
+    Gather: "width",
+    Scatter: "width",
+}
+
+
+def chain(graph: Graph) -> list[Node]:
+    """The nodes from input to output, found by tensor name; raises HwgenError unless they are one chain."""
+    if not graph.is_frozen:
+        raise HwgenError(f"graph {graph.name!r} is not frozen: gateware is made of integer operations only")
+    graph.input_type, graph.output_type  # noqa: B018  (one of each, or an error)
+    tensor, nodes = graph.inputs[0].name, []
+    while consumers := list(graph.consumers(tensor)):
+        if len(consumers) > 1 or len(consumers[0].inputs) > 1:
+            names = ", ".join(repr(node.name) for node in consumers)
+            raise UnsupportedError(f"tensor {tensor!r} does not go to exactly one node of one input, but to {names}")
+        nodes.append(consumers[0])
+        tensor = consumers[0].output
+    if not nodes or len(nodes) != len(graph.nodes) or tensor != graph.outputs[0]:
+        raise UnsupportedError(f"graph {graph.name!r} is not one chain of nodes from its input to its output")
+    return nodes
+
+
+def _first_lanes(nodes: list[Node], folding: Folding, x: TensorType) -> int:
+    """Lanes of the accelerator's input: the SIMD lanes of the first matrix unit, or one."""
+    for node in nodes:
+        if isinstance(node.op, ops.MatVec) and node.name in folding:
+            return folding[node.name].simd
+    return math.gcd(1, x.channels)
+
+
+def _bridge(beats: Beats, consumer: MatVec, *, queue: bool) -> list[wiring.Component]:
+    """Components between a stream and a matrix unit.
+
+    To more lanes, then a queue, then to fewer: so nothing before the queue ever has to wait within a frame, and the
+    matrix unit fills at one beat a clock.
+    """
+    parts: list[wiring.Component] = []
+    lanes = consumer.input.lanes
+    wide = math.lcm(beats.lanes, lanes)
+    if wide > beats.lanes:
+        parts.append(Gather(beats, wide))
+        beats = parts[-1].output
+    if queue and (consumer.neuron_folds > 1 or wide > lanes):
+        parts.append(Fifo(beats, beats.beats))
+    if wide > lanes:
+        parts.append(Scatter(beats, lanes))
+    return parts
+
+
+def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node | None]]:
+    """All components in the order of the stream, each with the node it computes, or None."""
+    nodes = chain(graph)
+    extra = set(folding) - {node.name for node in nodes if isinstance(node.op, ops.MatVec)}
+    if extra:
+        raise HwgenError(f"the folding names {', '.join(sorted(extra))}: no matrix unit of graph {graph.name!r}")
+    lanes = _first_lanes(nodes, folding, graph.input_type)
+    found: list[tuple[wiring.Component, Node | None]] = []
+    for node in nodes:
+        if type(node.op) not in BUILDERS:
+            raise UnsupportedError(f"node {node.name!r}: no gateware computes {node.op.kind}")
+        x = graph.types[node.inputs[0]]
+        try:
+            component = BUILDERS[type(node.op)](node, x, lanes, folding.get(node.name))
+        except HwgenError as error:
+            raise type(error)(f"node {node.name!r}: {error}") from error
+        if isinstance(component, MatVec) and found:
+            found += [(part, None) for part in _bridge(found[-1][0].output, component, queue=True)]
+        found.append((component, node))
+        lanes = component.output.lanes
+    return found
+
+
+class Accelerator(wiring.Component):
+    """The components of a chain, connected. Ports: `i`, `o`, the streams of the whole network."""
+
+    def __init__(self, components: list[tuple[str, wiring.Component]]):
+        self.components = components
+        self.input, self.output = components[0][1].input, components[-1][1].output
+        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, component in self.components:
+            m.submodules[name] = component
+        for (_, source), (_, sink) in zip(self.components, self.components[1:], strict=False):
+            wiring.connect(m, source.o, sink.i)
+        wiring.connect(m, wiring.flipped(self.i), self.components[0][1].i)
+        wiring.connect(m, self.components[-1][1].o, wiring.flipped(self.o))
+        return m
+
+
+def _latency(components: list[wiring.Component]) -> int:
+    def push_of(sink: timing.Push) -> timing.Push:
+        for component in reversed(components):
+            sink = component.timing(sink)
+        return sink
+
+    return timing.run(components[0].input.beats, push_of)
+
+
+def build(graph: Graph, folding: Folding) -> Design:
+    """The accelerator of a frozen graph; `folding` has a fold for each matrix unit, by node name.
+
+    Raises HwgenError for a graph that is not frozen or a fold that is missing or does not divide its layer, and
+    UnsupportedError for a graph that is not a chain or a node without gateware; both name the node.
+    """
+    accelerator, stages = accelerator_of(graph, folding)
+    components = [component for _, component in accelerator.components]
+    text = rtlil.convert(accelerator, name="accel", emit_src=False)
+    return Design(
+        verilog=rtlil_to_verilog(text),
+        input=components[0].input,
+        output=components[-1].output,
+        stages=stages,
+        latency=_latency(components),
+        interval=max(component.interval for component in components),
+    )
+
+
+def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
+    """The accelerator as a component, and its stages."""
+    named, stages = [], []
+    counts: dict[str, int] = {}
+    for component, node in parts(graph, folding):
+        kind = KINDS[type(component)]
+        name = f"{kind}{counts.get(kind, 0)}"
+        counts[kind] = counts.get(kind, 0) + 1
+        named.append((name, component))
+        node_name = node.name if node else None
+        stages.append(
+            Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
+        )
+    return Accelerator(named), tuple(stages)

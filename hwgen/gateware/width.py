@@ -1,0 +1,108 @@
+"""Width converters: several narrow beats to a wide one, and a wide beat to several narrow ones."""
+
+from dataclasses import replace
+
+from amaranth.hdl import Cat, Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.errors import HwgenError
+from hwgen.gateware import timing
+from hwgen.gateware.beat import signature
+from hwgen.gateware.pipeline import counter
+from hwgen.ir import Beats
+
+
+def _ratio(wide: int, narrow: int) -> int:
+    if wide % narrow:
+        raise HwgenError(f"lanes of a width converter must divide each other, not {wide} and {narrow}")
+    return wide // narrow
+
+
+class Gather(wiring.Component):
+    """Puts `lanes / beats.lanes` beats together into one, the earliest in the lowest lanes.
+
+    Parameters: `beats`, the input stream; `lanes` of the output, a multiple of the input's.
+    Ports: `i`, a stream of `beats`; `o`, a stream of beats of `lanes` lanes.
+    Latency: one clock from the last beat of a group to its output. Interval: one input beat a clock, also while an
+    output beat leaves.
+    """
+
+    def __init__(self, beats: Beats, lanes: int):
+        self.ratio = _ratio(lanes, beats.lanes)
+        if beats.beats % self.ratio:
+            raise HwgenError(f"lanes must divide the frame: {lanes} lanes, {beats.codes} codes")
+        self.input, self.output = beats, replace(beats, lanes=lanes, beats=beats.beats // self.ratio)
+        self.interval = beats.beats
+        self.latency = beats.beats
+        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def timing(self, sink: timing.Push) -> timing.Push:
+        return timing.gather(self.ratio, 1, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        take, full = Signal(), Signal()
+        lanes = Signal(self.output.data_bits, reset_less=True)
+        first, last = Signal(reset_less=True), Signal(reset_less=True)
+        _, start, end = counter(m, take, self.ratio, "index")
+        m.d.comb += [
+            self.i.ready.eq(~full | self.o.ready),
+            take.eq(self.i.valid & self.i.ready),
+            self.o.valid.eq(full),
+            self.o.p.lanes.eq(lanes),
+            self.o.p.first.eq(first),
+            self.o.p.last.eq(last),
+        ]
+        with m.If(self.i.ready):
+            m.d.sync += full.eq(self.i.valid & end)
+        with m.If(take):
+            m.d.sync += [
+                lanes.eq(Cat(lanes, self.i.p.lanes)[self.input.data_bits :]),
+                last.eq(self.i.p.last),
+            ]
+            with m.If(start):
+                m.d.sync += first.eq(self.i.p.first)
+        return m
+
+
+class Scatter(wiring.Component):
+    """Sends one beat as `beats.lanes / lanes` beats, the lowest lanes first.
+
+    Parameters: `beats`, the input stream; `lanes` of the output, a divisor of the input's.
+    Ports: `i`, a stream of `beats`; `o`, a stream of beats of `lanes` lanes.
+    Latency: one clock to the first output beat of an input beat. Interval: one output beat a clock; the next input
+    beat is taken while the last output beat leaves.
+    """
+
+    def __init__(self, beats: Beats, lanes: int):
+        self.ratio = _ratio(beats.lanes, lanes)
+        self.input, self.output = beats, replace(beats, lanes=lanes, beats=beats.beats * self.ratio)
+        self.interval = self.output.beats
+        self.latency = self.output.beats
+        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def timing(self, sink: timing.Push) -> timing.Push:
+        return timing.scatter(self.ratio, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        give, valid = Signal(), Signal()
+        lanes = Signal(self.input.data_bits, reset_less=True)
+        first, last = Signal(reset_less=True), Signal(reset_less=True)
+        _, start, end = counter(m, give, self.ratio, "index")
+        m.d.comb += [
+            give.eq(valid & self.o.ready),
+            self.i.ready.eq(~valid | (self.o.ready & end)),
+            self.o.valid.eq(valid),
+            self.o.p.lanes.eq(lanes),
+            self.o.p.first.eq(first & start),
+            self.o.p.last.eq(last & end),
+        ]
+        with m.If(give):
+            m.d.sync += lanes.eq(lanes >> self.output.data_bits)
+        with m.If(self.i.ready):
+            m.d.sync += valid.eq(self.i.valid)
+        with m.If(self.i.ready & self.i.valid):
+            m.d.sync += [lanes.eq(self.i.p.lanes), first.eq(self.i.p.first), last.eq(self.i.p.last)]
+        return m

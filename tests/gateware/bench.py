@@ -1,0 +1,61 @@
+"""A test bench for components with one input and one output stream: random stalls, frame delimiters, beat times."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from hwgen.ir import Beats
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Codes of shape (frames, codes), and the cycle in which each beat was accepted at the input and the output."""
+
+    codes: np.ndarray
+    taken: list[int]
+    given: list[int]
+
+
+def _beats(frames: np.ndarray, beats: Beats) -> list[dict]:
+    lanes = np.asarray(frames).reshape(-1, beats.beats, beats.lanes)
+    return [
+        {"lanes": lane.tolist(), "first": int(n == 0), "last": int(n == beats.beats - 1)}
+        for frame in lanes
+        for n, lane in enumerate(frame)
+    ]
+
+
+def stream(dut, frames: np.ndarray, *, valid: float = 1.0, ready: float = 1.0, seed: int = 0) -> Outcome:
+    """Send `frames` (frames, codes) through `dut`; `valid` and `ready` are probabilities in each cycle."""
+    source, total = _beats(frames, dut.input), len(frames) * dut.output.beats
+    rng = np.random.default_rng(seed)
+    given: list[int] = []
+    taken: list[int] = []
+    got: list[list[int]] = []
+
+    async def run(ctx):
+        cycle, offered = 0, False
+        while len(got) < total:
+            offered = len(taken) < len(source) and (offered or rng.random() < valid)
+            ctx.set(dut.i.valid, offered)
+            if offered:
+                ctx.set(dut.i.payload, source[len(taken)])
+            ctx.set(dut.o.ready, rng.random() < ready)
+            _, _, can, has, takes, beat = await ctx.tick().sample(dut.i.ready, dut.o.valid, dut.o.ready, dut.o.payload)
+            if offered and can:
+                taken.append(cycle)
+                offered = False
+            if has and takes:
+                index = len(got) % dut.output.beats
+                assert (beat.first, beat.last) == (index == 0, index == dut.output.beats - 1), f"beat {len(got)}"
+                got.append(list(beat.lanes))
+                given.append(cycle)
+            cycle += 1
+            assert cycle < 20000 + 100 * total, f"only {len(got)} of {total} beats came out"
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    return Outcome(np.array(got).reshape(len(frames), -1), taken, given)
