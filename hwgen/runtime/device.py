@@ -131,7 +131,8 @@ class Device:
         waiting: dict[int, _Waiting] = {}
         deadline = 0.0
         while todo or waiting:
-            while todo and len(waiting) < WINDOW:
+            # A repeat goes alone, so that a board that was busy with the other request is free.
+            while todo and len(waiting) < (1 if todo[0].repeats else WINDOW):
                 request = todo.popleft()
                 waiting[self._send(kind, payloads[request.place])] = request
                 deadline = time.monotonic() + self._timeout
