@@ -1,0 +1,60 @@
+"""From an imported graph of real numbers to the frozen integer graph, in a few pure steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hwgen.ir import Graph
+from hwgen.passes.argmax import absorb_argmax, split_argmax
+from hwgen.passes.host import split_input, split_output
+from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
+from hwgen.passes.reorder import reorder
+from hwgen.passes.requantize import absorb_requantizers
+from hwgen.passes.tidy import tidy
+from hwgen.passes.verify import verify
+
+PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
+    tidy,
+    reorder,
+    tidy,
+    split_input,
+    split_argmax,
+    affine_behind_dense,
+    lower_dense,
+    absorb_bias,
+    absorb_requantizers,
+    split_output,
+    absorb_argmax,
+)
+"""Every step, in order. Each takes a graph and gives a new one that computes the same."""
+
+
+def freeze(graph: Graph, requantize: str = "auto") -> Graph:
+    """The frozen integer graph of an imported one.
+
+    requantize: "auto", "thresholds" or "dyadic", see `absorb_requantizers`.
+    Every parameter counts as the exact number that its float is; a batch-norm's square root as its float64 value.
+    A node keeps its name, and a tensor of quantized codes the name that it was imported with.
+    Raises UnsupportedError naming the node that cannot become integer hardware, and why.
+    """
+    verify(graph, "imported")
+    for step in PIPELINE:
+        graph = absorb_requantizers(graph, requantize) if step is absorb_requantizers else step(graph)
+    return verify(graph, "frozen")
+
+
+__all__ = [
+    "PIPELINE",
+    "absorb_argmax",
+    "absorb_bias",
+    "absorb_requantizers",
+    "affine_behind_dense",
+    "freeze",
+    "lower_dense",
+    "reorder",
+    "split_argmax",
+    "split_input",
+    "split_output",
+    "tidy",
+    "verify",
+]

@@ -1,0 +1,54 @@
+"""Where a final argmax runs: on the hardware if comparing codes is comparing the real numbers, else on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hwgen.ir import Graph, Node, Op
+from hwgen.ops import Affine, ArgMax, Softmax
+from hwgen.passes.chain import chain, rebuilt, refused, uniform
+
+NAME = "argmax"
+
+
+def split_argmax(graph: Graph) -> Graph:
+    """Move a final ArgMax to the host, from where `absorb_argmax` may take it back once scales are known.
+
+    Raises UnsupportedError naming an ArgMax that is not the last operation.
+    """
+    nodes = chain(graph)
+    for node in nodes[:-1]:
+        if isinstance(node.op, ArgMax):
+            raise refused(node, "it is supported as the last operation only")
+    if not nodes or not isinstance(nodes[-1].op, ArgMax):
+        return graph
+    return replace(rebuilt(graph, nodes[:-1]), post=(nodes[-1].op,))
+
+
+def absorb_argmax(graph: Graph) -> Graph:
+    """Take a final ArgMax from the host to the hardware, and drop what never changes which channel is greatest.
+
+    That holds if all channels of the codes have one scale, and only softmax and affine operations with one positive
+    factor and one addend for all channels stand between. Otherwise the graph stays as it is.
+    """
+    nodes = chain(graph)
+    if not graph.post or not isinstance(graph.post[-1], ArgMax):
+        return graph
+    if uniform(graph.output_type.scale) is None or not _keeps_order(graph.post[:-1]):
+        return graph
+    taken = {node.name for node in nodes} | set(graph.types)
+    name = next(n for n in (NAME, *(f"{NAME}_{i}" for i in range(len(taken) + 1))) if n not in taken)
+    return replace(rebuilt(graph, [*nodes, Node(name, graph.post[-1], (), name)]), post=())
+
+
+def _keeps_order(ops: Sequence[Op]) -> bool:
+    for op in ops:
+        if isinstance(op, Softmax):
+            continue
+        if not isinstance(op, Affine):
+            return False
+        mul, div, add = uniform(op.mul), uniform(op.div), uniform(op.add)
+        if mul is None or div is None or add is None or mul / div <= 0:
+            return False
+    return True

@@ -1,0 +1,152 @@
+"""Chains of affine operations and ReLUs between codes and a quantizer, in exact rational arithmetic.
+
+Every parameter is a binary float and so an exact rational. However such operations follow each other, their result for
+one channel is clip(slope * code + offset, low, high): one line, clipped. That is monotonic, so a quantizer behind it
+is a row of integer thresholds, found here without any rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import lcm
+
+from hwgen.formats import Bipolar, Format, Int
+from hwgen.ir import Node, TensorType
+from hwgen.ops import Affine, Quantize, Relu
+from hwgen.passes.chain import refused
+
+
+@dataclass(frozen=True)
+class Line:
+    """clip(slope * code + offset, low, high), exactly; None stands for no bound on that side."""
+
+    slope: Fraction
+    offset: Fraction
+    low: Fraction | None = None
+    high: Fraction | None = None
+
+    def scaled(self, factor: Fraction) -> Line:
+        low, high = (None if b is None else b * factor for b in (self.low, self.high))
+        if factor < 0:
+            low, high = high, low
+        return Line(self.slope * factor, self.offset * factor, low, high)
+
+    def shifted(self, by: Fraction) -> Line:
+        low, high = (None if b is None else b + by for b in (self.low, self.high))
+        return Line(self.slope, self.offset + by, low, high)
+
+    def rectified(self) -> Line:
+        zero = Fraction(0)
+        return replace(
+            self,
+            low=zero if self.low is None else max(self.low, zero),
+            high=None if self.high is None else max(self.high, zero),
+        )
+
+    def flipped(self) -> Line:
+        """The same function of the negated code."""
+        return replace(self, slope=-self.slope)
+
+    def at(self, code: int) -> Fraction:
+        value = self.slope * code + self.offset
+        if self.low is not None:
+            value = max(value, self.low)
+        return value if self.high is None else min(value, self.high)
+
+
+def lines(x: TensorType, between: Sequence[Node], quantizer: Node) -> list[Line]:
+    """What the quantizer rounds, per channel of the codes of `x`: value / scale + zero_point, before rounding.
+
+    `between`: the nodes from the codes to the quantizer. Raises UnsupportedError naming a node that is not affine or
+    a ReLU, since nothing shows that it is monotonic in one code.
+    """
+    result = _decoded(x)
+    channels = range(x.channels)
+    for node in between:
+        op = node.op
+        if isinstance(op, Affine):
+            mul, div, add = (_per_channel(values, x.channels) for values in (op.mul, op.div, op.add))
+            result = [result[c].scaled(mul[c] / div[c]).shifted(add[c]) for c in channels]
+        elif isinstance(op, Relu):
+            result = [line.rectified() for line in result]
+        else:
+            raise refused(node, f"it stands ahead of the quantizer {quantizer.name!r} and is not known to be monotonic")
+    op = quantizer.op
+    assert isinstance(op, Quantize)
+    scale = _per_channel(op.scale, x.channels)
+    zero_point = Fraction(op.zero_point)
+    return [result[c].scaled(1 / scale[c]).shifted(zero_point) for c in channels]
+
+
+def _per_channel(values: Iterable[float], channels: int) -> list[Fraction]:
+    exact = [Fraction(float(value)) for value in values]
+    return exact * channels if len(exact) == 1 else exact
+
+
+def _decoded(x: TensorType) -> list[Line]:
+    """real = scale * (worth - zero_point) as a line over codes."""
+    slope, offset = (2, -1) if isinstance(x.format, Bipolar) else (1, 0)
+    return [Line(s * slope, s * (offset - x.zero_point)) for s in _per_channel(x.scale, x.channels)]
+
+
+def boundary(k: int, rounding: str) -> tuple[int, bool]:
+    """(b, inclusive): rounding u gives an integer >= k exactly where 2u > b, or 2u >= b if inclusive."""
+    positive = k >= 1
+    return {
+        "half_even": (2 * k - 1, k % 2 == 0),
+        "half_away": (2 * k - 1, positive),
+        "half_zero": (2 * k - 1, not positive),
+        "half_up": (2 * k - 1, True),
+        "down": (2 * k, True),
+        "up": (2 * k - 2, False),
+        "zero": (2 * k, True) if positive else (2 * k - 2, False),
+        "away": (2 * k - 2, False) if positive else (2 * k, True),
+    }[rounding]
+
+
+def steps(fmt: Format, rounding: str) -> tuple[int, list[tuple[int, bool]]]:
+    """(first code, boundaries of every further code in order) of a quantizer to `fmt`."""
+    if isinstance(fmt, Bipolar):
+        return 0, [(0, True)]
+    assert isinstance(fmt, Int)
+    return fmt.min, [boundary(k, rounding) for k in range(fmt.min + 1, fmt.max + 1)]
+
+
+def thresholds(line: Line, bounds: Sequence[tuple[int, bool]], low: int, high: int) -> list[int]:
+    """The least code in low..high for which each boundary is reached; high + 1 where none reaches it.
+
+    `line` must not fall (slope >= 0).
+    """
+    denominator = lcm(line.slope.denominator, line.offset.denominator)
+    p, q = int(line.slope * denominator), int(line.offset * denominator)
+    floor_, ceiling = (None if b is None else 2 * b for b in (line.low, line.high))
+    row = []
+    for bound, inclusive in bounds:
+        if floor_ is not None and (floor_ > bound or (inclusive and floor_ == bound)):
+            row.append(low)
+        elif ceiling is not None and (ceiling < bound or (not inclusive and ceiling == bound)):
+            row.append(high + 1)
+        else:
+            # 2 (p code + q) >= bound * denominator, or > without the boundary.
+            rest = bound * denominator - 2 * q
+            if p:
+                least = -(-rest // (2 * p)) if inclusive else rest // (2 * p) + 1
+            else:
+                least = low if rest < 0 or (inclusive and rest == 0) else high + 1
+            row.append(min(max(least, low), high + 1))
+    return row
+
+
+def rounded(u: Fraction, fmt: Format, rounding: str) -> int:
+    """The code of `fmt` that an exact number rounds and saturates to."""
+    if isinstance(fmt, Bipolar):
+        return int(u >= 0)
+    assert isinstance(fmt, Int)
+    near = min(max(int(u), fmt.min), fmt.max)
+    for k in (near + 1, near, near - 1, near - 2):
+        bound, inclusive = boundary(k, rounding)
+        if 2 * u > bound or (inclusive and 2 * u == bound):
+            return min(max(k, fmt.min), fmt.max)
+    return fmt.min

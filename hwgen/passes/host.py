@@ -1,0 +1,54 @@
+"""Split off what the host does: everything ahead of the first quantizer, and what is left behind the last codes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hwgen.errors import UnsupportedError
+from hwgen.ir import Graph, Value
+from hwgen.ops import Dense, Quantize
+from hwgen.passes.chain import chain, rebuilt, refused
+
+
+def split_input(graph: Graph) -> Graph:
+    """Move the nodes ahead of the first quantizer to `graph.pre`; that quantizer becomes the input's type.
+
+    The input takes the name of the quantizer's tensor, and `graph.input_rounding` its rounding.
+    Raises UnsupportedError for a matrix product of numbers that were never quantized.
+    """
+    nodes = chain(graph)
+    for node in nodes:
+        if isinstance(node.op, Dense):
+            raise refused(node, "it multiplies real numbers: there is no quantizer ahead of it")
+        if isinstance(node.op, Quantize):
+            break
+    else:
+        raise UnsupportedError(f"graph {graph.name!r}: it has no quantizer, so nothing of it can be integer hardware")
+    index = nodes.index(node)
+    split = replace(
+        graph,
+        inputs=(Value(node.output, graph.types[node.output]),),
+        nodes=(),
+        outputs=(node.output,),
+        pre=tuple(before.op for before in nodes[:index]),
+        host_shape=graph.input_type.shape,
+        input_rounding=node.op.rounding,
+    )
+    return rebuilt(split, nodes[index + 1 :])
+
+
+def split_output(graph: Graph) -> Graph:
+    """Move the real-valued operations behind the last integer one to `graph.post`.
+
+    Raises UnsupportedError naming a real-valued node that has an integer one behind it, or if no node is left.
+    """
+    nodes = chain(graph)
+    count = len(nodes)
+    while count and not nodes[count - 1].op.frozen:
+        count -= 1
+    for node in nodes[:count]:
+        if not node.op.frozen:
+            raise refused(node, "it works on real numbers in the middle of the network, and no pass could absorb it")
+    if not count:
+        raise UnsupportedError(f"graph {graph.name!r}: no layer is left for the hardware")
+    return replace(rebuilt(graph, nodes[:count]), post=(*(node.op for node in nodes[count:]), *graph.post))

@@ -1,0 +1,138 @@
+"""Turn matrix products of real numbers into integer ones on codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.formats import Bipolar, Format, Int
+from hwgen.ir import Graph, Node
+from hwgen.ops import Affine, Dense, MatVec, Quantize
+from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
+
+
+def affine_behind_dense(graph: Graph) -> Graph:
+    """Move every affine operation between a quantizer and a matrix product behind that product.
+
+    W(x * mul / div + add) = (W x) * mul / div + W add, for one mul and div for all channels; the weights' own scale
+    follows as another affine operation, so that nothing is rounded but W add, once, to float64.
+    Raises UnsupportedError if the channels have different factors.
+    """
+    done: list[Node] = []
+    for node in chain(graph):
+        moved: list[Node] = []
+        if isinstance(node.op, Dense):
+            while done and isinstance(done[-1].op, Affine):
+                affine = done.pop()
+                moved.insert(0, replace(affine, op=_moved(affine, node, node.op), output=f"{affine.output}.moved"))
+        if isinstance(node.op, Dense) and moved:
+            product = replace(node, op=replace(node.op, scale=(1.0,)), output=f"{node.output}.product")
+            scale = Node(f"{node.name}.scale", Affine(np.array(node.op.scale), np.zeros(1)), (), node.output)
+            done.extend([product, *moved, scale])
+        else:
+            done.append(node)
+    return rebuilt(graph, done)
+
+
+def _moved(affine: Node, node: Node, dense: Dense) -> Affine:
+    op = affine.op
+    assert isinstance(op, Affine)
+    mul, div = uniform(op.mul), uniform(op.div)
+    if mul is None or div is None:
+        raise refused(affine, f"it scales the inputs of {node.name!r} by a different factor in each channel")
+    worth = dense.format.decode(dense.weight) - dense.zero_point
+    add = np.broadcast_to(op.add, (worth.shape[1],))
+    through = np.array([math.fsum(row * add) for row in worth])
+    return Affine(np.array([mul]), through, np.array([div]))
+
+
+def lower_dense(graph: Graph) -> Graph:
+    """Replace every Dense by a MatVec on the codes that it reads, zero points folded in.
+
+    acc = sum (w - zw) (x - zx): zw goes into the weights, whose format then is the narrowest that holds them, and
+    zx * sum (w - zw) into the bias. The scale of the sum is the product of both scales, in float64, which is exact
+    for float32 parameters. Raises UnsupportedError for an input that is not codes, or has a scale per channel.
+    """
+    nodes = chain(graph)
+    lowered = [replace(n, op=_matvec(graph, n, n.op)) if isinstance(n.op, Dense) else n for n in nodes]
+    return rebuilt(graph, lowered)
+
+
+def _matvec(graph: Graph, node: Node, op: Dense) -> MatVec:
+    x = read_type(graph, node)
+    if x.format is None:
+        raise refused(node, f"its input {node.inputs[0]!r} is real numbers: no quantizer stands directly ahead of it")
+    scale = uniform(x.scale)
+    if scale is None:
+        raise refused(node, "its input has a different scale in each channel")
+    weight, fmt = op.weight, op.format
+    if op.zero_point:
+        weight, fmt = weight - op.zero_point, holding(weight - op.zero_point)
+    significand, exponent = fmt.significand_exponent(weight)
+    bias = -x.zero_point * (significand << exponent).sum(axis=1)
+    input_format = x.format if isinstance(x.format, Bipolar) else None
+    return MatVec(weight, fmt, bias, tuple(scale * s for s in op.scale), input_format)
+
+
+def holding(worth: npt.NDArray[np.int64]) -> Int:
+    """The narrowest integer format that holds all of `worth`; at least one bit."""
+    return Int.holding(int(worth.min()), int(worth.max()))
+
+
+def negated(op: MatVec, channels: npt.NDArray[np.bool_]) -> MatVec:
+    """`op` with the sums of some output channels negated, by their weights and bias."""
+    sign = np.where(channels, -1, 1)
+    fmt: Format = op.weight_format
+    if isinstance(fmt, Bipolar):
+        weight = np.where(channels[:, None], 1 - op.weight, op.weight)
+    else:
+        weight = op.weight * sign[:, None]
+        low, high = fmt.code_range
+        if weight.min() < low or weight.max() > high:
+            fmt = holding(weight)
+    return replace(op, weight=weight, weight_format=fmt, bias=op.bias * sign)
+
+
+def absorb_bias(graph: Graph) -> Graph:
+    """Move addends that are whole multiples of the accumulator's scale into the bias of the MatVec ahead of them.
+
+    In the middle of the network only exact multiples move. Behind the last product, where a remainder would be left
+    to the host, an addend also counts as a multiple if it is the float32 rounding of one, as the biases that
+    quantization-aware training exports are: scale and product each rounded to float32, so 2^-22 of it at most, and
+    below 2^20 units, where that is less than a quarter of one.
+    """
+    given = chain(graph)
+    last = max((i for i, node in enumerate(given) if isinstance(node.op, MatVec)), default=0)
+    trailing = not any(isinstance(node.op, Quantize) for node in given[last:])
+    nodes: list[Node] = []
+    for node in given:
+        before = nodes[-1] if nodes else None
+        if before and isinstance(before.op, MatVec) and isinstance(node.op, Affine):
+            bias = _whole(node.op, before.op, robust=trailing and before.name == given[last].name)
+            if bias is not None:
+                nodes[-1] = replace(before, op=replace(before.op, bias=before.op.bias + bias), output=node.output)
+                continue
+        nodes.append(node)
+    return rebuilt(graph, nodes)
+
+
+def _whole(op: Affine, matvec: MatVec, robust: bool) -> npt.NDArray[np.int64] | None:
+    """The addend in units of the accumulator, or None unless it is whole in every channel and nothing is scaled."""
+    if (op.mul != op.div).any():
+        return None
+    out = matvec.weight.shape[0]
+    add, scale = np.broadcast_to(op.add, (out,)), np.broadcast_to(np.array(matvec.scale), (out,))
+    bias = []
+    for value, unit in zip(add, scale, strict=True):
+        count = Fraction(float(value)) / Fraction(float(unit))
+        near = round(count)
+        if count != near and not (robust and abs(near) < 1 << 20 and abs(count - near) * (1 << 22) <= abs(count)):
+            return None
+        bias.append(near)
+    if max(map(abs, bias)) >= 1 << 52:
+        return None
+    return np.array(bias, dtype=np.int64)

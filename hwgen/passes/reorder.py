@@ -1,0 +1,82 @@
+"""Move reshapes and rectifiers to where they cost nothing: ahead of the quantizer, at last to the host.
+
+A reshape commutes with everything element-wise that treats all channels alike, and with a matrix product that keeps
+the last axis. A ReLU behind a quantizer equals the same ReLU ahead of it: rounding is monotonic and keeps 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hwgen.formats import Bipolar, Int
+from hwgen.ir import Graph, Node
+from hwgen.ops import Affine, Dense, Quantize, Relu, Reshape
+from hwgen.passes.chain import chain, read_type, rebuilt, refused
+
+
+def reorder(graph: Graph) -> Graph:
+    """The same function with reshapes and ReLUs as early as they go; stage "imported" in and out.
+
+    Raises UnsupportedError for a ReLU on bipolar codes, or on codes whose zero point lies outside their range.
+    """
+    return rebuilt(graph, _relus(_reshapes(graph)))
+
+
+def _reshapes(graph: Graph) -> list[Node]:
+    nodes = chain(graph)
+    read = {node.name: read_type(graph, node).shape for node in nodes}
+    wrote = {node.name: graph.types[node.output].shape for node in nodes}
+    done: list[Node] = []
+    for node in nodes:
+        place = len(done)
+        if isinstance(node.op, Reshape):
+            shape = node.op.shape
+            while place and (before := _ahead(done[place - 1], shape, wrote, read)) is not None:
+                place -= 1
+                wrote[done[place].name], read[done[place].name] = shape, before
+                shape = before
+            if place and isinstance(done[place - 1].op, Reshape):
+                place -= 1
+                del done[place]
+            node = replace(node, op=Reshape(shape))
+        done.insert(place, node)
+    return done
+
+
+def _ahead(
+    node: Node, shape: tuple[int, ...], wrote: dict[str, tuple[int, ...]], read: dict[str, tuple[int, ...]]
+) -> tuple[int, ...] | None:
+    """The shape that a reshape to `shape` takes on when it moves ahead of `node`, or None where it may not."""
+    op = node.op
+    keeps_channels = shape[-1:] == wrote[node.name][-1:]
+    if isinstance(op, Relu) or (isinstance(op, Quantize) and (len(op.scale) == 1 or keeps_channels)):
+        return shape
+    if isinstance(op, Affine) and (keeps_channels or len(op.mul) == len(op.add) == len(op.div) == 1):
+        return shape
+    if isinstance(op, Dense) and keeps_channels:
+        return (*shape[:-1], read[node.name][-1])
+    return None
+
+
+def _relus(nodes: list[Node]) -> list[Node]:
+    done: list[Node] = []
+    for node in nodes:
+        done.append(node)
+        place = len(done) - 1
+        while isinstance(done[place].op, Relu) and place and isinstance(done[place - 1].op, Quantize):
+            quantizer, relu = done[place - 1], done[place]
+            _check_keeps_zero(relu, quantizer)
+            # Outputs stay in place: the quantizer now writes what the ReLU wrote.
+            done[place - 1] = replace(relu, output=quantizer.output)
+            done[place] = replace(quantizer, output=relu.output)
+            place -= 1
+    return done
+
+
+def _check_keeps_zero(relu: Node, quantizer: Node) -> None:
+    op = quantizer.op
+    assert isinstance(op, Quantize)
+    if isinstance(op.format, Bipolar):
+        raise refused(relu, f"a ReLU behind the bipolar quantizer {quantizer.name!r} is not supported")
+    if not (isinstance(op.format, Int) and op.format.min <= op.zero_point <= op.format.max):
+        raise refused(relu, f"the zero point {op.zero_point} of {quantizer.name!r} has no code in {op.format.name}")

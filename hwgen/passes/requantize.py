@@ -1,0 +1,177 @@
+"""Absorb what stands between codes and the next quantizer into one integer requantizer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Int
+from hwgen.ir import Graph, Node, TensorType
+from hwgen.ops import MatVec, Quantize, Requantize, Thresholds, integer_range
+from hwgen.passes.chain import chain, read_type, rebuilt, refused
+from hwgen.passes.exact import Line, lines, rounded, steps, thresholds
+from hwgen.passes.lower import negated
+
+CHOICES = ("auto", "thresholds", "dyadic")
+
+MAX_AUTO_BITS = 8
+"""Widest output that "auto" gives thresholds; 255 of them a channel."""
+
+MAX_THRESHOLDS = 1 << 22
+"""Most thresholds of one layer; beyond it the table is no sensible hardware."""
+
+# Rounding that commutes with adding an integer: what a requantizer does with its zero point.
+SHIFT_INVARIANT = ("half_up", "down", "up")
+
+
+def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
+    """Replace every quantizer, with the affine operations and ReLUs ahead of it, by Thresholds or Requantize.
+
+    requantize:
+    "auto": a shift where that is exact (all channels scaled by one power of two, nothing left to add); else
+        thresholds up to 8 output bits; else dyadic where one expresses it, thresholds where not.
+    "thresholds": always thresholds, which are exact.
+    "dyadic": a shift where exact, else multiply and shift (HAWQ-V3); bipolar outputs still get their threshold.
+    A dyadic multiplier has 31 bits. The number that it rounds differs from the exact one by at most
+    (|accumulator| + 1) / 2**(shift + 1) output steps, so the code can differ by one, and only where the exact number
+    is that close to a rounding boundary; with a zero point, ties of half_even, half_away and half_zero may also fall
+    to the other side.
+    A channel whose function falls is negated in the MatVec ahead (its weights, its bias).
+    Raises UnsupportedError naming the node that is not monotonic, falls where no weights can be negated, or needs
+    a requantizer that cannot be made.
+    """
+    if requantize not in CHOICES:
+        raise HwgenError(f"unknown requantizer {requantize!r}: one of {', '.join(CHOICES)}")
+    done: list[Node] = []
+    waiting: list[Node] = []
+    for node in chain(graph):
+        if isinstance(node.op, Quantize):
+            source = done.pop() if done else None
+            feed = read_type(graph, source) if source else graph.input_type
+            done.extend(_absorbed(feed, source, waiting, node, requantize))
+            waiting = []
+        elif node.op.frozen:
+            # Anything real-valued that no quantizer has taken stays, for a later pass to refuse.
+            done.extend(waiting)
+            waiting = []
+            done.append(node)
+        else:
+            waiting.append(node)
+    return rebuilt(graph, [*done, *waiting])
+
+
+def _absorbed(
+    feed: TensorType, source: Node | None, waiting: list[Node], quantizer: Node, requantize: str
+) -> tuple[Node, ...]:
+    """The source of the codes (negated in places if need be) and the requantizer; `feed` is what the source reads."""
+    x = source.op.infer(feed) if source else feed
+    channel_lines = lines(x, waiting, quantizer)
+    falls = np.array([line.slope < 0 for line in channel_lines])
+    if falls.any():
+        if source is None or not isinstance(source.op, MatVec):
+            raise refused(
+                quantizer, f"it falls as its input rises in channel {int(falls.argmax())}, with no weights to negate"
+            )
+        channel_lines = [line.flipped() if line.slope < 0 else line for line in channel_lines]
+        flipped = negated(source.op, falls)
+        source, x = replace(source, op=flipped), flipped.infer(feed)
+    sources = (source,) if source else ()
+    return *sources, replace(quantizer, op=_requantizer(x, quantizer, channel_lines, requantize))
+
+
+def _requantizer(x: TensorType, quantizer: Node, channel_lines: list[Line], requantize: str) -> Requantize | Thresholds:
+    op = quantizer.op
+    assert isinstance(op, Quantize)
+    if isinstance(op.format, Int) and requantize != "thresholds":
+        exact = _shift(op, op.format, channel_lines)
+        if exact is not None:
+            return exact
+        if requantize == "dyadic" or op.format.bits > MAX_AUTO_BITS:
+            made = _dyadic(op, op.format, channel_lines, x)
+            if isinstance(made, Requantize):
+                return made
+            if requantize == "dyadic":
+                raise refused(quantizer, made)
+    return _thresholds(x, quantizer, op, channel_lines)
+
+
+def _thresholds(x: TensorType, quantizer: Node, op: Quantize, channel_lines: list[Line]) -> Thresholds:
+    first, bounds = steps(op.format, op.rounding)
+    if len(bounds) * len(channel_lines) > MAX_THRESHOLDS:
+        raise refused(quantizer, f"{len(bounds)} thresholds for each of {len(channel_lines)} channels are too many")
+    low, high = integer_range(x)
+    table = np.array([thresholds(line, bounds, low, high) for line in channel_lines], dtype=np.int64)
+    # Steps that every channel takes at once, or none ever, need no comparators.
+    always, never = (table == low).all(axis=0), (table == high + 1).all(axis=0)
+    skip = min(int(always.sum()), table.shape[1] - 1)
+    keep = max(table.shape[1] - int(never.sum()), skip + 1)
+    table = table[:, skip:keep]
+    if (table == table[0]).all():
+        table = table[:1]
+    return Thresholds(table, first + skip, op.format, op.scale, op.zero_point)
+
+
+def _bounds(op: Quantize, fmt: Int, channel_lines: list[Line]) -> tuple[int, int] | None:
+    """(low, high) codes that all channels are clipped to, or None if they differ between channels."""
+    ends = {
+        (
+            fmt.min if line.low is None else rounded(line.low, fmt, op.rounding),
+            fmt.max if line.high is None else rounded(line.high, fmt, op.rounding),
+        )
+        for line in channel_lines
+    }
+    return ends.pop() if len(ends) == 1 else None
+
+
+def _shift(op: Quantize, fmt: Int, channel_lines: list[Line]) -> Requantize | None:
+    """The requantizer that only shifts, or None where that would not be exact."""
+    (slope, *others) = {line.slope for line in channel_lines}
+    bounds = _bounds(op, fmt, channel_lines)
+    numerator, denominator = slope.numerator, slope.denominator
+    power_of_two = numerator > 0 and numerator & (numerator - 1) == 0 and denominator & (denominator - 1) == 0
+    plain = all(line.offset == op.zero_point for line in channel_lines)
+    moves = op.zero_point == 0 or op.rounding in SHIFT_INVARIANT
+    moves = moves or (op.rounding == "half_even" and op.zero_point % 2 == 0)
+    shift = denominator.bit_length() - 1
+    if others or not power_of_two or not plain or not moves or bounds is None or shift > 62 or numerator >= 1 << 31:
+        return None
+    zero = np.zeros(1, dtype=np.int64)
+    multiplier = np.array([numerator], dtype=np.int64)
+    return Requantize(multiplier, zero, zero + shift, op.rounding, *bounds, fmt, op.scale, op.zero_point)
+
+
+def _dyadic(op: Quantize, fmt: Int, channel_lines: list[Line], x: TensorType) -> Requantize | str:
+    """The multiply-and-shift requantizer, or the reason why there is none."""
+    bounds = _bounds(op, fmt, channel_lines)
+    if bounds is None:
+        return "its ReLU clips at a different code in each channel, which a multiply and shift cannot"
+    if op.zero_point and op.rounding in ("zero", "away"):
+        return f"rounding {op.rounding!r} with zero point {op.zero_point} cannot be done by a multiply and shift"
+    low, high = integer_range(x)
+    rows = []
+    for channel, line in enumerate(channel_lines):
+        m, e = dyadic(line.slope)
+        add = line.offset - op.zero_point
+        b = round(add * (1 << e)) if m else rounded(line.offset, fmt, op.rounding) - op.zero_point
+        if max(abs(low), abs(high)) * m + abs(b) >= 1 << 62:
+            return f"channel {channel} needs more than 63 bits for its product (multiplier {m}, shift {e})"
+        rows.append((m, b, e))
+    multiplier, offset, shift = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))
+    return Requantize(multiplier, offset, shift, op.rounding, *bounds, fmt, op.scale, op.zero_point)
+
+
+def dyadic(ratio: Fraction) -> tuple[int, int]:
+    """(m, shift) with m / 2**shift nearest to `ratio` >= 0: m = floor(fraction * 2**31 + 1/2), as HAWQ-V3.
+
+    m has 31 bits, fewer where the shift would pass 62, and shift is never negative; (0, 0) for ratio 0.
+    """
+    if ratio == 0:
+        return 0, 0
+    # fraction = ratio / 2**exponent lies in [1/2, 1).
+    exponent = ratio.numerator.bit_length() - ratio.denominator.bit_length()
+    exponent += ratio >= Fraction(2) ** exponent
+    shift = max(0, min(62, 31 - exponent))
+    return int(ratio * (1 << shift) + Fraction(1, 2)), shift

@@ -1,0 +1,61 @@
+"""What must hold of a graph at each stage."""
+
+from __future__ import annotations
+
+from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.formats import Bipolar, Int
+from hwgen.ir import Graph, Node
+from hwgen.ops import Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
+from hwgen.passes.chain import chain, read_type, refused
+
+REAL = (Affine, ArgMax, Dense, Quantize, Relu, Reshape, Softmax)
+INTEGER = (ArgMax, MatVec, Requantize, Thresholds)
+STAGES = ("imported", "frozen")
+
+
+def verify(graph: Graph, stage: str) -> Graph:
+    """`graph` itself, if it keeps the rules of its stage; raises HwgenError or UnsupportedError naming the node.
+
+    imported: a chain of real-valued operations on a real-valued input; nothing on the host yet.
+    frozen: a chain of integer operations on codes; real-valued operations in `pre` and `post` only.
+    At both: every weight is a code of its format.
+    """
+    if stage not in STAGES:
+        raise HwgenError(f"unknown stage {stage!r}: one of {', '.join(STAGES)}")
+    nodes = chain(graph)
+    if stage == "imported":
+        if graph.input_type.format is not None:
+            raise UnsupportedError(f"graph {graph.name!r}: an imported graph takes real numbers, not codes")
+        if graph.pre or graph.post:
+            raise UnsupportedError(f"graph {graph.name!r}: an imported graph has nothing on the host")
+    elif graph.input_type.format is None:
+        raise UnsupportedError(f"graph {graph.name!r}: a frozen graph takes codes, not real numbers")
+    allowed = REAL if stage == "imported" else INTEGER
+    for node in nodes:
+        if not isinstance(node.op, allowed):
+            raise refused(node, f"it does not belong in {'an imported' if stage == 'imported' else 'a frozen'} graph")
+        _check_weights(node)
+        if stage == "frozen":
+            _check_codes(graph, node)
+    for op in (*graph.pre, *graph.post):
+        if not isinstance(op, REAL):
+            raise UnsupportedError(f"graph {graph.name!r}: {op.kind} cannot run on the host")
+    return graph
+
+
+def _check_weights(node: Node) -> None:
+    if isinstance(node.op, Dense):
+        weight, fmt = node.op.weight, node.op.format
+    elif isinstance(node.op, MatVec):
+        weight, fmt = node.op.weight, node.op.weight_format
+    else:
+        return
+    low, high = fmt.code_range
+    if weight.min() < low or weight.max() > high:
+        raise refused(node, f"weights {weight.min()}..{weight.max()} are not codes of {fmt.name} ({low}..{high})")
+
+
+def _check_codes(graph: Graph, node: Node) -> None:
+    for kind in (read_type(graph, node), graph.types[node.output]):
+        if not isinstance(kind.format, Int | Bipolar):
+            raise refused(node, "it reads or writes numbers that are not integer codes")
