@@ -38,7 +38,7 @@ def run(graph: Graph, x: npt.ArrayLike) -> Codes:
     Raises HwgenError for a wrong shape, a code outside the input's format, NaN or infinity, or a graph not frozen.
     """
     kernels, carrier, _ = _plan(graph)
-    value = _input_codes(graph, x).astype(carrier)
+    value = input_codes(graph, x).astype(carrier)
     for kernel in kernels:
         value = kernel(value)
     return np.asarray(value, dtype=np.int64)
@@ -47,7 +47,7 @@ def run(graph: Graph, x: npt.ArrayLike) -> Codes:
 def trace(graph: Graph, x: npt.ArrayLike) -> dict[str, Codes]:
     """The codes of every tensor by its name, the input included; `x` as in `run`."""
     kernels, carrier, names = _plan(graph)
-    codes = _input_codes(graph, x)
+    codes = input_codes(graph, x)
     value = codes.astype(carrier)
     tensors = {graph.inputs[0].name: codes}
     for kernel, name in zip(kernels, names, strict=True):

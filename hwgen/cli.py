@@ -1,0 +1,314 @@
+"""The command line: `hwgen train | compile | verify | run | report | bitstream | flash | boards | formats`.
+
+Commands import what they need when they run, so that `hwgen --help` stays quick and nothing but `train` needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwgen import console
+from hwgen.errors import HwgenError
+from hwgen.version import __version__
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from hwgen.compile import Accelerator
+
+app = typer.Typer(
+    name="hwgen",
+    help="FPGA accelerators from quantized networks, proven bit for bit against a NumPy golden model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[Path, typer.Argument(help="A QONNX file, or a folder or graph.json that hwgen compile wrote.")]
+BoardName = Annotated[str, typer.Option("--board", "-b", help="A board's name (see hwgen boards) or a .toml file.")]
+FoldFile = Annotated[
+    Path | None, typer.Option("--fold", help='JSON file with PE and SIMD by layer: {"fc0": [4, 8], ...}.')
+]
+Interval = Annotated[
+    int | None, typer.Option("--interval", min=1, help="Clock cycles a frame may take; chooses PE and SIMD.")
+]
+Requantize = Annotated[
+    str, typer.Option("--requantize", help="How layers round: auto, thresholds (exact) or dyadic (multiply-shift).")
+]
+BuildRoot = Annotated[Path, typer.Option("--build", help="Where generated files go.")]
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
+Input = Annotated[
+    Path | None,
+    typer.Option("--input", "-i", help="Inputs: .npy of codes (integers) or real numbers, or .npz with x (and y)."),
+]
+Frames = Annotated[int | None, typer.Option("--frames", "-n", min=1, help="At most so many frames.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+
+
+def main() -> None:
+    """The console script."""
+    console.guarded(app)
+
+
+def _version(value: bool) -> None:
+    if value:
+        console.out.print(f"hwgen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it and end.")
+    ] = False,
+) -> None:
+    del version
+
+
+def _accelerator(
+    model: Path, board: str, fold: Path | None, interval: int | None, requantize: str, root: Path
+) -> Accelerator:
+    from hwgen import compile as compiler
+    from hwgen import inputs
+
+    if fold and interval:
+        raise HwgenError("--fold and --interval both choose the folding: give one of them")
+    graph = inputs.read_model(model, requantize)
+    return compiler.compile(graph, board, inputs.read_fold(fold) if fold else interval, root)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A Python file that defines a model and its data.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained network.")] = Path("build/trained"),
+    seed: Seed = 1,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, if not the recipe's own.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data) and NAME.json."""
+    from dataclasses import asdict
+
+    from hwgen.quant import train as training
+
+    with console.progress("training") as tell:
+        result = training.train(training.load_recipe(recipe), out, seed, epochs, tell)
+    if as_json:
+        console.print_json({**asdict(result), "accuracy": result.accuracy, "folder": str(out)})
+        return
+    share = 100 * result.accuracy
+    console.out.print(f"{result.name}: {result.correct}/{result.total} held-out frames right ({share:.1f} %)")
+    console.out.print(f"network and data: {out}/{result.name}.onnx, .npz")
+
+
+@app.command()
+def compile(  # noqa: A001  (the command's name)
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for Verilog, manifest, test bench and vectors.")],
+    board: BoardName = "ulx3s",
+    fold: FoldFile = None,
+    interval: Interval = None,
+    requantize: Requantize = "auto",
+    input: Input = None,  # noqa: A002
+    frames: Frames = None,
+    seed: Seed = 0,
+    build: BuildRoot = Path("build"),
+    as_json: Json = False,
+) -> None:
+    """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors."""
+    from hwgen import inputs, tables
+
+    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    data = inputs.read_data(input, model)
+    accelerator.write(out, data.x if data else None, frames or 16, seed)
+    if as_json:
+        console.print_json(accelerator.manifest())
+        return
+    tables.print_design(accelerator)
+    console.out.print(f"written to {out}: accel.v, graph.json, manifest.json, test bench and vectors")
+
+
+@app.command()
+def verify(
+    model: Model,
+    board: BoardName = "ulx3s",
+    fold: FoldFile = None,
+    interval: Interval = None,
+    requantize: Requantize = "auto",
+    input: Input = None,  # noqa: A002
+    frames: Frames = None,
+    seed: Seed = 1,
+    uart: Annotated[
+        int, typer.Option("--uart", min=0, help="Also send so many frames through the simulated whole board.")
+    ] = 0,
+    build: BuildRoot = Path("build"),
+    as_json: Json = False,
+) -> None:
+    """Prove the emitted Verilog bit-exact against the golden model, with and without stalls.
+
+    Inputs are --input, else the data beside the model (NAME.npz), else random codes over the input's range.
+    """
+    from hwgen import inputs, tables
+
+    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    data = inputs.read_data(input, model)
+    with console.progress("verifying") as tell:
+        checked = accelerator.verify(data, frames, seed, uart, tell)
+    if as_json:
+        console.print_json(checked)
+        return
+    tables.print_verified(checked)
+
+
+@app.command()
+def run(
+    model: Model,
+    input: Annotated[Path, typer.Argument(help=".npy of input codes (integers) or real inputs (floats).")],  # noqa: A002
+    out: Annotated[Path, typer.Option("--out", "-o", help=".npy for the output.")],
+    on: Annotated[
+        str, typer.Option(help="golden, or a board: sim:FOLDER or serial:DEVICE (with --manifest).")
+    ] = "golden",
+    manifest: Annotated[Path | None, typer.Option(help="Folder or manifest.json of the board's accelerator.")] = None,
+    real: Annotated[bool, typer.Option("--real", help="Write real outputs instead of codes.")] = False,
+    requantize: Requantize = "auto",
+) -> None:
+    """Run a network: on the golden model, on a simulated board or on a real one."""
+    from hwgen import golden, inputs, runtime
+
+    graph = inputs.read_model(model, requantize)
+    x = inputs.read_array(input)
+    if on == "golden":
+        codes = golden.run(graph, x)
+    else:
+        sent = golden.input_codes(graph, x)
+        with runtime.connect(on, manifest) as device:
+            codes = device.run(sent.reshape(len(sent), -1)).reshape(len(sent), *graph.output_type.shape)
+    result: npt.NDArray[Any] = golden.finish(graph, codes) if real else codes
+    inputs.write_array(out, result)
+    console.out.print(f"{len(codes)} frames written to {out}")
+
+
+@app.command()
+def bitstream(
+    model: Model,
+    board: BoardName = "ulx3s",
+    fold: FoldFile = None,
+    interval: Interval = None,
+    requantize: Requantize = "auto",
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
+    allow_timing_failure: Annotated[
+        bool, typer.Option("--allow-timing-failure", help="Keep a bitstream that misses the board's clock.")
+    ] = False,
+    build: BuildRoot = Path("build"),
+    as_json: Json = False,
+) -> None:
+    """Synthesise, place and route for a board, down to the bitstream."""
+    from hwgen import tables
+
+    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    with console.progress(f"building for {accelerator.board.name}") as tell:
+        result = accelerator.build(
+            lambda event: tell(f"{event.number}/{event.count} {event.step}: {event.message}", None),
+            seeds,
+            allow_timing_failure,
+        )
+    if as_json:
+        console.print_json(result.to_json())
+        return
+    tables.print_flow(accelerator, result)
+
+
+@app.command()
+def report(
+    model: Model,
+    board: BoardName = "ulx3s",
+    fold: FoldFile = None,
+    interval: Interval = None,
+    requantize: Requantize = "auto",
+    build: BuildRoot = Path("build"),
+    as_json: Json = False,
+) -> None:
+    """Gather what is known of an accelerator into report.json, report.md and report.html."""
+    from hwgen import report as reports
+
+    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    result = accelerator.report()
+    reports.write(result, accelerator.folder)
+    if as_json:
+        console.print_json(result.to_json())
+        return
+    console.out.print(reports.terminal(result))
+    console.out.print(f"report: {accelerator.folder}/report.html (also .md and .json)")
+
+
+@app.command()
+def flash(
+    model: Model,
+    board: BoardName = "ulx3s",
+    fold: FoldFile = None,
+    interval: Interval = None,
+    requantize: Requantize = "auto",
+    build: BuildRoot = Path("build"),
+) -> None:
+    """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
+    from hwgen.flow import flash as flow_flash
+
+    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    with console.progress(f"loading {accelerator.board.name}") as tell:
+        flow_flash.flash(accelerator.board, accelerator.bitstream_file(), lambda line: tell(line, None))
+    console.out.print(f"{accelerator.board.name} is loaded")
+
+
+@app.command()
+def boards(
+    name: Annotated[str | None, typer.Argument(help="One board, in full.")] = None, as_json: Json = False
+) -> None:
+    """List the boards, or show one."""
+    from hwgen import tables
+    from hwgen.flow.boards import list_boards, load_board
+
+    chosen = [load_board(one) for one in ([name] if name else list_boards())]
+    if as_json:
+        console.print_json([board.model_dump(mode="json") for board in chosen])
+        return
+    tables.print_boards(chosen)
+
+
+formats = typer.Typer(invoke_without_command=True, help="List the number formats, or show the codes of one.")
+app.add_typer(formats, name="formats")
+
+
+@formats.callback()
+def list_formats(context: typer.Context, as_json: Json = False) -> None:
+    """List the number formats: bits, range, least step. `hwgen formats show NAME` prints one format's codes."""
+    if context.invoked_subcommand:
+        return
+    from hwgen import tables
+    from hwgen.formats import CATALOG
+
+    rows = [fmt.describe() for fmt in CATALOG.values()]
+    if as_json:
+        console.print_json(rows)
+    else:
+        tables.print_formats(rows)
+
+
+@formats.command("show")
+def show_format(name: Annotated[str, typer.Argument(help="A format's name.")], as_json: Json = False) -> None:
+    """Print every code of one format, with its bits and what it is worth."""
+    from hwgen import tables
+    from hwgen.formats import get
+
+    fmt = get(name)
+    codes = fmt.codes()
+    rows = [{"code": int(c), "value": float(v)} for c, v in zip(codes, fmt.decode(codes), strict=True)]
+    if as_json:
+        console.print_json({**fmt.describe(), "codes": rows})
+    else:
+        tables.print_codes(fmt, rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""From a network to an accelerator: load, freeze, fold, build; then simulate, verify, report, make a bitstream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen import golden, passes
+from hwgen.flow.boards import Board, load_board
+from hwgen.formats import Codes
+from hwgen.ir import Fold, Folding, Graph
+from hwgen.ops import MatVec
+from hwgen.tools.files import atomic_dir, digest
+from hwgen.version import __version__
+
+if TYPE_CHECKING:
+    from hwgen.gateware import Design
+
+BUILD = Path("build")
+"""Where generated files go, a folder for each network, folding and board."""
+
+LUT_SHARE = 0.6
+"""The most of a board's LUTs that a folding may be estimated to take when hwgen chooses it."""
+
+
+def load(path: Path | str, requantize: str = "auto") -> Graph:
+    """The frozen graph of a QONNX file; `requantize` as in `hwgen.passes.freeze`.
+
+    Raises HwgenError for a file that cannot be read, UnsupportedError naming the node for a network that cannot
+    become hardware.
+    """
+    from hwgen.frontends import qonnx
+
+    return passes.freeze(qonnx.load(path), requantize)
+
+
+def from_brevitas(module: Any, example_input: Any, requantize: str = "auto") -> Graph:
+    """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise."""
+    from hwgen.frontends import brevitas
+
+    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize)
+
+
+def compile(  # noqa: A001  (the name of the interface)
+    graph: Graph,
+    board: Board | str = "ulx3s",
+    fold: Mapping[str, Fold | Sequence[int]] | int | None = None,
+    root: Path | str = BUILD,
+) -> Accelerator:
+    """An accelerator for `board`.
+
+    fold: (PE, SIMD) of every matrix unit by node name; or a number, the clock cycles that a frame may take; None:
+    the board's default, or as near to it as its LUTs are estimated to allow. root: where generated files go.
+    """
+    if not graph.is_frozen:
+        graph = passes.freeze(graph)
+    chosen = load_board(board) if isinstance(board, str) else board
+    return Accelerator(graph, chosen, fold_for(graph, chosen, fold), Path(root))
+
+
+def fold_for(graph: Graph, board: Board, fold: Mapping[str, Fold | Sequence[int]] | int | None) -> Folding:
+    """The folding that `compile` uses; raises HwgenError for one that does not fit the layers."""
+    from hwgen.ops import cost
+
+    if isinstance(fold, Mapping):
+        folding = {name: one if isinstance(one, Fold) else Fold(*one) for name, one in fold.items()}
+        cost.check_folding(graph, folding)
+        return folding
+    if fold is not None:
+        return cost.choose_folding(graph, fold)
+    interval = board.default_interval
+    slowest = max((node.op.weight.size for node in graph.nodes if isinstance(node.op, MatVec)), default=1)
+    while True:
+        folding = cost.choose_folding(graph, interval)
+        lut = cost.estimate(graph, folding).lut
+        if lut is None or lut <= LUT_SHARE * board.resources.lut or interval >= slowest:
+            return folding
+        interval *= 2
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A frozen graph, folded for a board. Everything that it makes stands in `folder`."""
+
+    graph: Graph
+    board: Board
+    folding: Folding
+    root: Path = BUILD
+
+    @cached_property
+    def folder(self) -> Path:
+        """root/<hash>, of the network, its folding and the board."""
+        fold = {name: [one.pe, one.simd] for name, one in self.folding.items()}
+        return self.root / digest(self.graph.hash, fold, self.board.name)[:16]
+
+    @cached_property
+    def design(self) -> Design:
+        """Verilog, streams, stages and timing."""
+        from hwgen import gateware
+
+        return gateware.build(self.graph, self.folding)
+
+    def verilog(self) -> str:
+        """The accelerator as one Verilog file; its top is the module `accel`."""
+        return self.design.verilog
+
+    def manifest(self) -> dict[str, Any]:
+        """What a host or a script needs to know, as JSON values."""
+        design = self.design
+        return {
+            "hwgen": __version__,
+            "name": self.graph.name,
+            "hash": self.graph.hash,
+            "board": self.board.name,
+            "top": "accel",
+            "input": design.input.to_json(),
+            "output": design.output.to_json(),
+            "input_type": self.graph.input_type.to_json(),
+            "output_type": self.graph.output_type.to_json(),
+            "folding": {name: {"pe": one.pe, "simd": one.simd} for name, one in self.folding.items()},
+            "latency": design.latency,
+            "interval": design.interval,
+            "stages": [
+                {"name": s.name, "kind": s.kind, "node": s.node, "latency": s.latency, "interval": s.interval}
+                for s in design.stages
+            ],
+            "host": {"pre": [op.kind for op in self.graph.pre], "post": [op.kind for op in self.graph.post]},
+            "baud": self.board.baud,
+        }
+
+    def write(self, folder: Path | str, x: npt.ArrayLike | None = None, frames: int = 16, seed: int = 0) -> Path:
+        """Write Verilog, graph, manifest and a self-contained test bench with vectors; `folder` appears whole.
+
+        x: inputs of the vectors, as in `golden.run`; without them `frames` random ones.
+        """
+        from hwgen.flow.bench import emit_bench
+
+        codes = self.inputs(x, frames, seed)
+        with atomic_dir(folder) as out:
+            (out / "accel.v").write_text(self.verilog())
+            (out / "graph.json").write_text(json.dumps(self.graph.to_json()))
+            (out / "manifest.json").write_text(json.dumps(self.manifest(), indent=2) + "\n")
+            emit_bench(self.design, codes, golden.trace(self.graph, codes), out)
+        return Path(folder)
+
+    def inputs(self, x: npt.ArrayLike | None = None, frames: int | None = None, seed: int = 0) -> Codes:
+        """Input codes: those of `x`, at most `frames` of them; or random ones over the input's whole range."""
+        if x is not None:
+            return golden.input_codes(self.graph, x)[:frames]
+        low, high = self.graph.input_type.codes_format.code_range
+        shape = (16 if frames is None else frames, *self.graph.input_type.shape)
+        return np.random.default_rng(seed).integers(low, high, shape, endpoint=True)
+
+    def simulate(self, x: npt.ArrayLike) -> Codes:
+        """Output codes (frames, *shape) of the emitted Verilog in Verilator; `x` as in `golden.run`."""
+        from hwgen.flow import simulate
+
+        codes = golden.input_codes(self.graph, x)
+        (result,) = simulate.simulate(self.design, codes, self.folder / "sim")
+        return simulate.check(result).codes.reshape(len(codes), *self.graph.output_type.shape)

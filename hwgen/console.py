@@ -1,0 +1,79 @@
+"""How the command line talks: progress on stderr, results on stdout, one message for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+
+from hwgen.errors import HwgenError
+
+# A file or a pipe has no width: tables are not cut there.
+LOG_WIDTH = 160
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else LOG_WIDTH)
+
+
+def print_json(data: Any) -> None:
+    """Machine-readable output: plain JSON on stdout, nothing around it."""
+    sys.stdout.write(json.dumps(data, indent=2) + "\n")
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
+    """A line on stderr that shows what goes on: `tell(message, fraction done or None)`.
+
+    On a terminal the line is redrawn; elsewhere (a log) each change of the message is printed once.
+    """
+    if not err.is_terminal:
+        last = [""]
+        err.print(f"{title} ...", markup=False)
+
+        def tell(message: str, fraction: float | None = None) -> None:
+            del fraction
+            if message and message != last[0]:
+                last[0] = message
+                err.print(f"  {message}", markup=False)
+
+        yield tell
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[message]}", markup=False),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None, message="")
+
+        def tell_bar(message: str, fraction: float | None = None) -> None:
+            total = None if fraction is None else 1.0
+            bar.update(task, message=message, completed=fraction or 0.0, total=total)
+
+        yield tell_bar
+
+
+def guarded(app: Callable[[], Any]) -> None:
+    """Run the command line; an HwgenError becomes its message and its exit code, without a traceback."""
+    try:
+        app()
+    except HwgenError as error:
+        err.print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,118 @@
+"""Files that users hand over: networks, data sets, arrays, foldings. Each error names the file and what is wrong."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen import passes
+from hwgen.errors import HwgenError
+from hwgen.ir import Fold, Graph, graph_from_json
+from hwgen.ops import OPS
+from hwgen.tools.files import write_atomic
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Inputs (frames, *shape), real or codes; labels and the float network's outputs where they are known."""
+
+    x: Array
+    y: Array | None
+    logits: Array | None
+    source: str
+
+
+def read_model(path: Path, requantize: str = "auto") -> Graph:
+    """The frozen graph of a QONNX file, or of the graph.json that `hwgen compile` wrote (or its folder)."""
+    if path.is_dir():
+        path = path / "graph.json"
+    if path.suffix == ".json":
+        try:
+            return graph_from_json(_read_json(path), OPS)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HwgenError(f"{path} is not a graph that hwgen wrote: {type(error).__name__} {error}") from error
+    from hwgen.frontends import qonnx
+
+    return passes.freeze(qonnx.load(path), requantize)
+
+
+def read_data(path: Path | None, model: Path) -> DataSet | None:
+    """The data of `path`, else those that stand beside the model as NAME.npz, else None."""
+    if path is None:
+        beside = model.with_suffix(".npz")
+        if model.suffix != ".onnx" or not beside.is_file():
+            return None
+        path = beside
+    if path.suffix == ".npy":
+        return DataSet(read_array(path), None, None, str(path))
+    arrays = _load(path)
+    if isinstance(arrays, np.ndarray):
+        return DataSet(arrays, None, None, str(path))
+    if "x" not in arrays:
+        raise HwgenError(f"{path} has no array called x; it has {', '.join(arrays) or 'none'}")
+    y, logits = arrays.get("y"), arrays.get("logits")
+    for name, array in (("y", y), ("logits", logits)):
+        if array is not None and len(array) != len(arrays["x"]):
+            raise HwgenError(f"{path}: x has {len(arrays['x'])} frames and {name} has {len(array)}")
+    return DataSet(arrays["x"], y, logits, str(path))
+
+
+def read_array(path: Path) -> Array:
+    """The array of a .npy file."""
+    array = _load(path)
+    if not isinstance(array, np.ndarray):
+        raise HwgenError(f"{path} holds several arrays; a .npy file with one is needed")
+    return array
+
+
+def write_array(path: Path, array: Array) -> None:
+    """Write a .npy file whole."""
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_fold(path: Path) -> dict[str, Fold]:
+    """Folds by layer from JSON: {"fc0": [PE, SIMD]} or {"fc0": {"pe": PE, "simd": SIMD}}."""
+    folding = {}
+    for name, value in _read_json(path).items():
+        pair = [value.get("pe"), value.get("simd")] if isinstance(value, dict) else value
+        if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)):
+            raise HwgenError(f"{path}: the fold of {name!r} is [PE, SIMD], two integers, not {json.dumps(value)}")
+        folding[name] = Fold(*pair)
+    return folding
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HwgenError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise HwgenError(f"{path} is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise HwgenError(f"{path} holds a {type(data).__name__}, not an object")
+    return data
+
+
+def _load(path: Path) -> Array | dict[str, Array]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            return {name: loaded[name] for name in loaded.files}
+    except OSError as error:
+        raise HwgenError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise HwgenError(f"{path} is not a NumPy file: {error}") from error
