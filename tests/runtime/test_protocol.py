@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -78,3 +80,12 @@ def test_info_of_another_version_or_length_is_refused() -> None:
         protocol.parse_info(b"")
     with pytest.raises(HwgenError, match="INFO has 3 bytes, not 17"):
         protocol.parse_info(b"\x01\x02\x03")
+
+
+def test_the_documented_exchange_is_what_goes_over_the_line() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    host, board = (bytes.fromhex(line[7:]) for line in text.splitlines() if line.startswith(("host  ", "board  ")))
+    assert host == protocol.encode(Packet(protocol.INFO, 5))
+    reply = protocol.decode(board.strip(protocol.END))
+    assert (reply.kind, reply.sequence) == (protocol.INFO | protocol.REPLY, 5)
+    assert protocol.parse_info(reply.payload) == protocol.Info(1, "c0db0123456789ab", 8, 12)
