@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from report_sample import bare, figure, full
+from tests.report.report_sample import bare, figure, full
 
 from hwgen.errors import HwgenError
 from hwgen.ir.figure import SOURCES, Figure, weakest

@@ -9,7 +9,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from report_sample import bare, figure, full
+from tests.report.report_sample import bare, figure, full
 from rich.console import Console
 
 from hwgen.errors import HwgenError, ToolMissingError
