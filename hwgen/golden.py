@@ -87,7 +87,8 @@ def _sizes(shape: tuple[int, ...]) -> str:
     return ", ".join(map(str, shape))
 
 
-def _input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
+def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
+    """What `run` takes, checked, as codes (frames, *input shape)."""
     array = np.asarray(x)
     if array.dtype.kind == "f":
         return encode(graph, array)
