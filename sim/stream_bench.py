@@ -10,7 +10,6 @@ Working directory: `run.json` tells the streams and the runs, `input.bin` and `e
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ async def stream(dut: Any) -> None:
     runs = [await run_once(dut, run) for run in plan["runs"]]
     temporary = Path("results.json.tmp")
     temporary.write_text(json.dumps({"runs": runs}))
-    os.replace(temporary, "results.json")
+    temporary.replace("results.json")
     if plan.get("strict"):
         found = [f"run {run['index']}: {fault}" for run in runs for fault in faults(run, plan["streams"])]
         assert not found, "\n".join(found)

@@ -94,7 +94,8 @@ class Watch:
             frame, beat = self.misframed_at
             first, last = self.marks
             found.append(
-                f"{name}, frame {frame}, beat {beat} of {self.stream.beats.beats}: first={first:d} last={last:d} is wrong"
+                f"{name}, frame {frame}, beat {beat} of {self.stream.beats.beats}: "
+                f"first={first:d} last={last:d} is wrong"
             )
         if self.unstable:
             frame, beat = self.unstable_at
@@ -194,9 +195,7 @@ def simulate(
         done = simulator.launch(
             executable, plan, scratch, arguments=arguments, timeout=timeout, on_progress=on_progress
         )
-        return tuple(
-            _result(run, entry, streams, scratch) for run, entry in zip(runs, done["runs"], strict=True)
-        )
+        return tuple(_result(run, entry, streams, scratch) for run, entry in zip(runs, done["runs"], strict=True))
 
 
 def check(result: SimResult) -> SimResult:
@@ -229,7 +228,8 @@ def _pack(stream: Stream, codes: npt.ArrayLike, frames: int) -> bytes:
     array = np.asarray(codes)
     if len(array) != frames or array.size != frames * stream.beats.codes:
         raise HwgenError(
-            f"{stream.name}: {frames} frames of {stream.beats.codes} codes are needed, not an array of shape {array.shape}"
+            f"{stream.name}: {frames} frames of {stream.beats.codes} codes are needed, "
+            f"not an array of shape {array.shape}"
         )
     try:
         return stream.beats.pack(array)

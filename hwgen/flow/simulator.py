@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ import jinja2
 from hwgen.errors import ToolFailedError, ToolMissingError
 from hwgen.ir import Beats
 from hwgen.tools import child, verilator
-from hwgen.tools.files import share, write_atomic
+from hwgen.tools.cache import step
+from hwgen.tools.files import digest, share, write_atomic
 
 if TYPE_CHECKING:
     from hwgen.gateware import Design
@@ -79,17 +81,69 @@ def build(design: Design, folder: Path, on_line: child.OnLine | None = None) -> 
     The number of frames, the stalls and the vectors are no part of it. Raises ToolMissingError without cocotb or
     Verilator, ToolFailedError with the log when it cannot be compiled.
     """
+    bench = [share("sim", name) for name in BENCH]
+    texts = {"harness.sv": harness(design), "accel.v": design.verilog}
+    key = digest(_versions(), ARGUMENTS, verilator.MAKE_VARIABLES, texts, bench)
+    log = folder / f"harness-{key[:16]}.log"
+
+    def make(path: Path) -> None:
+        runtime = _runtime(folder, on_line)
+        for name, text in texts.items():
+            (path / name).write_text(text)
+        _compile([*bench, *(path / name for name in texts)], path, log, on_line, runtime)
+        (path / "obj" / "harness").rename(path / "harness")
+        shutil.rmtree(path / "obj")
+
+    return step(folder, "simulator", key, make).path.resolve() / "harness"
+
+
+def _runtime(folder: Path, on_line: child.OnLine | None) -> Path:
+    """Verilator's own runtime, compiled: most of the time that a small design takes, and the same for all."""
+
+    def make(path: Path) -> None:
+        (path / "empty.sv").write_text("module harness; initial #1 $finish; endmodule\n")
+        _compile([path / "empty.sv"], path, folder / "runtime.log", on_line)
+        for compiled in path.joinpath("obj").glob("verilated*.o"):
+            compiled.rename(path / compiled.name)
+        shutil.rmtree(path / "obj")
+        (path / "empty.sv").unlink()
+
+    return step(folder, "runtime", digest(_versions(), ARGUMENTS, verilator.MAKE_VARIABLES), make).path
+
+
+def _compile(
+    sources: Sequence[Path], path: Path, log: Path, on_line: child.OnLine | None, runtime: Path | None = None
+) -> None:
+    """Compile `sources` with the top `harness` to path/obj/harness, with the objects in the folder `runtime`."""
     libraries, main = _cocotb()
-    text = harness(design)
-    folder.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(folder) as scratch:
-        (scratch / "harness.sv").write_text(text)
-        (scratch / "accel.v").write_text(design.verilog)
-        sources = [share("sim", "harness.vlt"), scratch / "harness.sv", *(share("sim", name) for name in BENCH)]
-        link = ["-LDFLAGS", f"-L{libraries} -lcocotbvpi_verilator"]
-        return verilator.build(
-            [*sources, scratch / "accel.v"], "harness", folder, [*ARGUMENTS, *link], [main], on_line=on_line
-        )
+    # fmt: off
+    command = [
+        "verilator", "--cc", "--exe", "--top-module", "harness", *ARGUMENTS, "--Mdir", "obj", "-o", "harness",
+        "-LDFLAGS", f"-L{libraries} -lcocotbvpi_verilator",
+        str(share("sim", "harness.vlt")), *map(str, sources), str(main),
+    ]
+    # fmt: on
+    environment = verilator.environment()
+    child.run(command, log=log, cwd=path, env=environment, timeout=3600, on_line=on_line)
+    if runtime:
+        # make does not compile again what is younger than the files that Verilator has just written.
+        for compiled in runtime.iterdir():
+            shutil.copyfile(compiled, path / "obj" / compiled.name)
+    jobs = str(min(4, os.cpu_count() or 1))
+    child.run(
+        ["make", "-j", jobs, "-C", "obj", "-f", "Vtop.mk"],
+        log=log,
+        cwd=path,
+        env=environment,
+        timeout=3600,
+        on_line=on_line,
+    )
+
+
+def _versions() -> list[str | Path]:
+    """What stands for the versions of the tools, in a hash."""
+    libraries, main = _cocotb()
+    return [version("cocotb"), str(libraries), main, verilator.root() / "include" / "verilated_config.h"]
 
 
 def _cocotb() -> tuple[Path, Path]:

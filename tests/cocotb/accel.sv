@@ -70,12 +70,12 @@ module total (
         if ($test$plusargs("crash") != 0) $fatal(1, "told to crash");
     end
 
-    assign i__ready = !o__valid || o__ready;
+    assign i__ready = (!o__valid || o__ready) && frame != hang_frame;
     assign lanes = 8'(signed'(i__payload[5:0])) + 8'(signed'(i__payload[11:6]));
 
     always_ff @(posedge clk) begin
         if (i__ready) begin
-            o__valid <= i__valid && i__payload[13] && frame != hang_frame;
+            o__valid <= i__valid && i__payload[13];
             o__payload <= {2'b11, sum + lanes};
             if (i__valid) sum <= i__payload[13] ? 8'sd0 : lanes;
             if (i__valid && i__payload[13]) frame <= frame + 1;
@@ -84,7 +84,8 @@ module total (
                 o__payload <= o__payload;
                 again <= 1'b1;
             end
-        end else if (unstable) o__payload[0] <= !o__payload[0];
+        end else if (o__ready) o__valid <= 1'b0;
+        else if (unstable) o__payload[0] <= !o__payload[0];
         if (rst) begin
             o__valid <= 1'b0;
             sum <= 8'sd0;
