@@ -35,8 +35,8 @@ class ArgMax(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        enable, done = Signal(), Signal()
-        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable), self.o.valid.eq(done)]
+        enable = self.i.ready
+        m.d.comb += enable.eq(~self.o.valid | self.o.ready)
         _, start, end = counter(m, enable & self.i.valid, self.vector, "beat")
         flags = Flags(self.i.valid, self.i.p.first, self.i.p.last, start, end)
         entries = [(self.i.p.lanes[lane], Const(lane)) for lane in range(self.input.lanes)]
@@ -57,7 +57,7 @@ class ArgMax(wiring.Component):
             with m.If(flags.start):
                 m.d.sync += opens.eq(flags.first)
         with m.If(enable):
-            m.d.sync += done.eq(flags.valid & flags.end)
+            m.d.sync += self.o.valid.eq(flags.valid & flags.end)
         m.d.comb += [
             self.o.p.lanes[0].eq(index),
             self.o.p.first.eq(opens),

@@ -45,8 +45,6 @@ class Fifo(wiring.Component):
         head, _, _ = counter(m, read.en, self.size, "head")
         m.d.comb += [write.addr.eq(tail), read.addr.eq(head)]
         m.d.sync += level.eq(level + write.en - read.en)
-        waits = Signal()
         with m.If(read.en | self.o.ready):
-            m.d.sync += waits.eq(read.en)
-        m.d.comb += self.o.valid.eq(waits)
+            m.d.sync += self.o.valid.eq(read.en)
         return m

@@ -59,11 +59,9 @@ class MatVec(wiring.Component):
             terms = [self._product(m, enable, weights, lane, i, lanes[i]) for i in range(self.fold.simd)]
             total = dot.add_tree(m, enable, terms, self.levels, f"tree_{lane}")
             self._accumulate(m, enable & final.valid, final.start, total.value, biases[lane], lane)
-        done = Signal()
         with m.If(enable):
-            m.d.sync += done.eq(final.valid & final.end)
+            m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [
-            self.o.valid.eq(done),
             self.o.p.first.eq(register(m, enable, final.first, "first")),
             self.o.p.last.eq(register(m, enable, final.last, "last")),
         ]
@@ -118,7 +116,9 @@ class MatVec(wiring.Component):
             read.en.eq(step),
         ]
         fresh = register(m, step, filling, "fresh")
-        return Mux(fresh, register(m, step & filling, new, "new"), read.data)
+        operands = Signal(len(new))
+        m.d.comb += operands.eq(Mux(fresh, register(m, step & filling, new, "new"), read.data))
+        return operands
 
     def _matrix(self) -> np.ndarray:
         """Worth of the weights as (row, PE lane, SIMD lane)."""

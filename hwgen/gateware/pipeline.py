@@ -33,6 +33,25 @@ class Flags:
         )
 
 
+def carry_frame(m: Module, i, o, depth: int) -> Value:
+    """Flow of a unit that gives one beat for each, `depth` clocks later: valid, ready, first and last.
+
+    `i` and `o` are its streams. Returns the clock enable, which is low while the output beat waits.
+    """
+    enable = i.ready
+    m.d.comb += enable.eq(~o.valid | o.ready)
+    valid, first, last = i.valid, i.p.first, i.p.last
+    for stage in range(depth):
+        if stage + 1 < depth:
+            valid = register(m, enable, valid, f"valid_{stage}", reset_less=False)
+        first = register(m, enable, first, f"first_{stage}")
+        last = register(m, enable, last, f"last_{stage}")
+    with m.If(enable):
+        m.d.sync += o.valid.eq(valid)
+    m.d.comb += [o.p.first.eq(first), o.p.last.eq(last)]
+    return enable
+
+
 def counter(m: Module, step: Value, count: int, name: str) -> tuple[Signal, Value, Value]:
     """(value, is zero, is the last) of a counter from 0 to `count` - 1 that wraps and moves when `step` is high."""
     value = Signal(range(count), name=name)

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen import ops
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.pipeline import counter, range_shape, register, rom
+from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register, rom
 from hwgen.ir import TensorType
 
 
@@ -76,18 +76,11 @@ class Requantize(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        enable = Signal()
-        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+        enable = carry_frame(m, self.i, self.o, self.depth)
         fold, _, _ = counter(m, enable & self.i.valid, self.folds, "fold")
         for lane, parameters in enumerate(self.lanes):
             code = self._lane(m, enable, self.i.p.lanes[lane], fold, parameters, lane)
             m.d.comb += self.o.p.lanes[lane].eq(code)
-        valid, first, last = self.i.valid, self.i.p.first, self.i.p.last
-        for stage in range(self.depth):
-            valid = register(m, enable, valid, f"valid_{stage}", reset_less=False)
-            first = register(m, enable, first, f"first_{stage}")
-            last = register(m, enable, last, f"last_{stage}")
-        m.d.comb += [self.o.valid.eq(valid), self.o.p.first.eq(first), self.o.p.last.eq(last)]
         return m
 
     def _lane(self, m, enable, x, fold, parameters, lane):

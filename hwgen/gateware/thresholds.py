@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen import ops
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, signature
-from hwgen.gateware.pipeline import counter, register, rom
+from hwgen.gateware.pipeline import carry_frame, counter, register, rom
 from hwgen.ir import TensorType
 
 
@@ -45,8 +45,7 @@ class Thresholds(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        enable = Signal()
-        m.d.comb += [enable.eq(~self.o.valid | self.o.ready), self.i.ready.eq(enable)]
+        enable = carry_frame(m, self.i, self.o, self.depth)
         folds = len(self.table)
         fold, _, _ = counter(m, enable & self.i.valid, folds, "fold")
         fold_at = [fold]
@@ -54,12 +53,6 @@ class Thresholds(wiring.Component):
             fold_at.append(register(m, enable, fold_at[-1], f"fold_{stage}"))
         for lane in range(self.input.lanes):
             m.d.comb += self.o.p.lanes[lane].eq(self._search(m, enable, self.i.p.lanes[lane], fold_at, lane))
-        valid, first, last = self.i.valid, self.i.p.first, self.i.p.last
-        for stage in range(self.depth):
-            valid = register(m, enable, valid, f"valid_{stage}", reset_less=False)
-            first = register(m, enable, first, f"first_{stage}")
-            last = register(m, enable, last, f"last_{stage}")
-        m.d.comb += [self.o.valid.eq(valid), self.o.p.first.eq(first), self.o.p.last.eq(last)]
         return m
 
     def _thresholds(self, lane: int, stage: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 
-from amaranth.back import rtlil
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -17,9 +16,9 @@ from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.thresholds import Thresholds
+from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.tools.yosys import rtlil_to_verilog
 
 
 @dataclass(frozen=True)
@@ -181,9 +180,8 @@ def build(graph: Graph, folding: Folding) -> Design:
     """
     accelerator, stages = accelerator_of(graph, folding)
     components = [component for _, component in accelerator.components]
-    text = rtlil.convert(accelerator, name="accel", emit_src=False)
     return Design(
-        verilog=rtlil_to_verilog(text),
+        verilog=to_verilog(accelerator, "accel"),
         input=components[0].input,
         output=components[-1].output,
         stages=stages,

@@ -42,20 +42,19 @@ class Gather(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        take, full = Signal(), Signal()
+        take = Signal()
         lanes = Signal(self.output.data_bits, reset_less=True)
         first, last = Signal(reset_less=True), Signal(reset_less=True)
         _, start, end = counter(m, take, self.ratio, "index")
         m.d.comb += [
-            self.i.ready.eq(~full | self.o.ready),
+            self.i.ready.eq(~self.o.valid | self.o.ready),
             take.eq(self.i.valid & self.i.ready),
-            self.o.valid.eq(full),
             self.o.p.lanes.eq(lanes),
             self.o.p.first.eq(first),
             self.o.p.last.eq(last),
         ]
         with m.If(self.i.ready):
-            m.d.sync += full.eq(self.i.valid & end)
+            m.d.sync += self.o.valid.eq(self.i.valid & end)
         with m.If(take):
             m.d.sync += [
                 lanes.eq(Cat(lanes, self.i.p.lanes)[self.input.data_bits :]),
@@ -87,14 +86,13 @@ class Scatter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        give, valid = Signal(), Signal()
+        give = Signal()
         lanes = Signal(self.input.data_bits, reset_less=True)
         first, last = Signal(reset_less=True), Signal(reset_less=True)
         _, start, end = counter(m, give, self.ratio, "index")
         m.d.comb += [
-            give.eq(valid & self.o.ready),
-            self.i.ready.eq(~valid | (self.o.ready & end)),
-            self.o.valid.eq(valid),
+            give.eq(self.o.valid & self.o.ready),
+            self.i.ready.eq(~self.o.valid | (self.o.ready & end)),
             self.o.p.lanes.eq(lanes),
             self.o.p.first.eq(first & start),
             self.o.p.last.eq(last & end),
@@ -102,7 +100,7 @@ class Scatter(wiring.Component):
         with m.If(give):
             m.d.sync += lanes.eq(lanes >> self.output.data_bits)
         with m.If(self.i.ready):
-            m.d.sync += valid.eq(self.i.valid)
+            m.d.sync += self.o.valid.eq(self.i.valid)
         with m.If(self.i.ready & self.i.valid):
             m.d.sync += [lanes.eq(self.i.p.lanes), first.eq(self.i.p.first), last.eq(self.i.p.last)]
         return m

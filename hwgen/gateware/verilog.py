@@ -1,0 +1,50 @@
+"""Readable, lint-clean Verilog of a component."""
+
+import re
+import tempfile
+from pathlib import Path
+
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+
+from hwgen.tools.yosys import run_script
+
+# Amaranth's own attributes, which other tools do not know.
+_REMOVED = " ".join(
+    f"-remove {name}" for name in ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
+)
+
+# Amaranth's converter leaves a wire for every field and alias of a signal, and adders a carry too wide: those go,
+# and processes become plain registers with enables. The hierarchy and its ports stay as they are.
+_SCRIPT = f"""
+read_rtlil in.il
+proc -noopt
+memory_collect
+opt_clean -purge
+wreduce
+opt_dff
+opt_merge
+opt_clean -purge
+attrmap {_REMOVED}
+attrmap -modattr {_REMOVED}
+write_verilog -norename out.v
+"""
+
+_INITIALISED = re.compile(r"^  reg ((?:signed )?(?:\[\d+:0\] )?)(\S+ ?) = (\S+);$", re.MULTILINE)
+
+# One file holds all modules. Yosys writes `a + b` for operands of different widths, counting on Verilog to extend the
+# narrower one, which is exact.
+_HEADER = "/* verilator lint_off DECLFILENAME */\n/* verilator lint_off WIDTHEXPAND */\n"
+
+
+def to_verilog(component: wiring.Component, name: str) -> str:
+    """Verilog text of `component` as module `name`, its submodules' instances named as in Amaranth.
+
+    Registers start from their reset values also without a reset, which the text states in `initial` statements.
+    """
+    text = rtlil.convert(component, name=name, emit_src=False)
+    with tempfile.TemporaryDirectory(prefix="hwgen-gateware-") as folder:
+        Path(folder, "in.il").write_text(text, encoding="utf-8")
+        run_script(_SCRIPT, cwd=Path(folder))
+        verilog = Path(folder, "out.v").read_text(encoding="utf-8")
+    return _HEADER + _INITIALISED.sub(r"  reg \1\2;\n  initial \2 = \3;", verilog)
