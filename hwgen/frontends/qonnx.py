@@ -1,0 +1,122 @@
+"""Import QONNX files: ONNX with Quant and BipolarQuant nodes, as Brevitas and others export them.
+
+The network must be a chain. What hwgen cannot carry to hardware is refused by the node's name, with the reason.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hwgen.errors import UnsupportedError
+from hwgen.formats import Format
+from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
+from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
+from hwgen.frontends.onnx_nodes import BATCH, IMPORTERS, Chain
+from hwgen.ir import Graph, Node, TensorType, Value
+from hwgen.ops import Dense, Quantize
+
+
+def load(path: str | Path) -> Graph:
+    """The network in the QONNX file `path`, as a chain of real-valued operations (stage "imported").
+
+    Nodes keep their ONNX names, or get the operation's and a number where they have none. The first axis of the input
+    is the batch; all other sizes must be given. Raises HwgenError naming the path if it is no ONNX file, and
+    UnsupportedError naming the node for what cannot be carried to hardware.
+    """
+    model = read_onnx(path)
+    live = _live(model)
+    chain = _start(model)
+    for node in live:
+        _take(chain, node, model)
+    output = model.outputs[0]
+    if output not in chain.aliases:
+        raise UnsupportedError(f"output {output!r}: it does not depend on the input")
+    if chain.aliases[output] != chain.tensor:
+        raise UnsupportedError(f"output {output!r}: the network goes on behind it, with {chain.nodes[-1].name!r}")
+    return Graph(model.name, (chain.input,), tuple(_with_input_quantizer(chain, model)), (chain.tensor,))
+
+
+def _start(model: OnnxModel) -> Chain:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        what, names = ("inputs", model.inputs) if len(model.inputs) != 1 else ("outputs", model.outputs)
+        raise UnsupportedError(f"the network has {len(names)} {what} ({', '.join(names)}), not one")
+    ((name, shape),) = model.inputs.items()
+    for axis, size in enumerate(shape[1:], 1):
+        if not isinstance(size, int) or size < 1:
+            raise UnsupportedError(f"input {name!r}: the size of axis {axis} is {size!r}; only the batch may vary")
+    if len(shape) < 2:
+        raise UnsupportedError(f"input {name!r}: shape {shape} has no axis behind the batch")
+    sizes = tuple(int(size) for size in shape[1:] if size is not None)
+    batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+    chain = Chain(Value(name, TensorType(sizes)), batch, name, sizes)
+    chain.aliases[name] = name
+    for tensor, value in model.initializers.items():
+        fmt = annotated_format(model.quantized.get(tensor, ""))
+        chain.constants[tensor] = (annotated(value, fmt) if fmt else None) or Constant(value)
+    return chain
+
+
+def _live(model: OnnxModel) -> list[OnnxNode]:
+    """The nodes that the output depends on, in order; raises UnsupportedError where the network branches."""
+    needed = set(model.outputs)
+    live: list[OnnxNode] = []
+    for node in reversed(model.nodes):
+        if needed & set(node.outputs):
+            live.insert(0, node)
+            needed |= set(node.inputs)
+    varies = set(model.inputs)
+    for node in live:
+        # A Shape is known before the network runs; it does not carry what it reads.
+        if node.op != "Shape" and varies & set(node.inputs):
+            varies |= set(node.outputs) - {""}
+    readers: dict[str, list[str]] = {name: ["the output"] for name in model.outputs}
+    for node in live:
+        for tensor in node.inputs:
+            if tensor in varies and node.op != "Shape":
+                readers.setdefault(tensor, []).append(repr(node.name))
+    for tensor, names in readers.items():
+        if len(names) > 1:
+            raise UnsupportedError(
+                f"tensor {tensor!r} has {len(names)} consumers ({', '.join(names)}): branches are not supported"
+            )
+    return live
+
+
+def _take(chain: Chain, node: OnnxNode, model: OnnxModel) -> None:
+    """Add one ONNX node to the chain, or fold it."""
+    if node.op.startswith(("FloatQuant", "Trunc")) or node.op == "MinifloatQuant":
+        raise node.refused("only integer quantizers are supported; this one arrives with minifloats")
+    given: list[Constant | None] = []
+    varying = []
+    for tensor in node.inputs:
+        known = tensor in chain.constants or tensor in chain.aliases or not tensor
+        if not known:
+            raise node.refused(f"it reads {tensor!r}, which nothing before it writes")
+        given.append(chain.constants.get(tensor))
+        if tensor in chain.aliases:
+            varying.append(chain.aliases[tensor])
+    if node.op == "Shape" and varying:
+        value = np.array([BATCH, *chain.shape], dtype=np.int64)
+        chain.constants[node.outputs[0]] = Constant(value[node.attributes.get("start", 0) : node.attributes.get("end")])
+    elif not varying:
+        chain.constants[node.outputs[0]] = fold(node, given)
+    elif node.op not in IMPORTERS:
+        raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
+    else:
+        if varying != [chain.tensor]:
+            raise node.refused("its second operand is not constant: branches are not supported")
+        IMPORTERS[node.op](chain, node, given)
+
+
+def _with_input_quantizer(chain: Chain, model: OnnxModel) -> list[Node]:
+    """The nodes, with a quantizer in front if only an annotation of the input says what its codes are."""
+    fmt: Format | None = annotated_format(model.quantized.get(chain.input.name, ""))
+    kinds = [type(node.op) for node in chain.nodes if isinstance(node.op, Dense | Quantize)]
+    if fmt is None or kinds[:1] != [Dense]:
+        return chain.nodes
+    name = f"{chain.input.name}.codes"
+    first, *rest = chain.nodes
+    quantize = Node(f"{chain.input.name}.quantizer", Quantize(fmt), first.inputs, name)
+    return [quantize, Node(first.name, first.op, (name,), first.output), *rest]
