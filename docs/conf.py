@@ -22,7 +22,11 @@ html_show_sphinx = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+autodoc_type_aliases = {
+    name: name for name in ("npt.ArrayLike", "Array", "Codes", "Folding", "Op", "Real", "Ints", "Source", "Part")
+}
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
 LITERAL = re.compile(r"`+[^`]+`+")
