@@ -139,6 +139,7 @@ module uart_shell #(
             pending <= 1'b0;
             refused <= 1'b0;
             fault <= 1'b0;
+            reply_kind <= 8'd0;
         end
     end
 

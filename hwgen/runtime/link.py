@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,10 @@ class Link:
             )
         except (OSError, ValueError) as error:
             raise HwgenError(f"cannot open the serial port {path} at {baud} baud: {error}") from error
+        # Without this an FTDI adapter holds short replies back for 16 ms. It is a wish: ports of other kinds refuse it.
+        if hasattr(self._port, "set_low_latency_mode"):
+            with contextlib.suppress(ValueError, OSError):
+                self._port.set_low_latency_mode(True)
 
     def write(self, data: bytes) -> None:
         try:

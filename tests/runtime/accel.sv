@@ -1,5 +1,5 @@
 // A stand-in for an accelerator: adds 1 to every lane. Input lanes of 5 bits and output lanes of 6 bits, signed.
-// A whole frame is buffered before the first output beat. Two frames misbehave, told by their first beat:
+// A whole frame is buffered before the first output beat, and both streams stall by the bits of an LFSR. Two frames misbehave, told by their first beat:
 // all lanes -16 never answers, all lanes -15 marks the wrong last beat.
 `default_nettype none
 
@@ -20,12 +20,13 @@ module accel #(
 
     logic [5*LANES-1:0] frame[BEATS];
     logic [COUNT-1:0] filled, sent;
-    logic full, hang, misframe;
+    logic full, hang, misframe, offer;
+    logic [15:0] lfsr;
     logic [6*LANES-1:0] lanes;
 
     wire [5*LANES-1:0] word = frame[sent];
-    assign i__ready = !full;
-    assign o__valid = full && !hang;
+    assign i__ready = !full && lfsr[0];
+    assign o__valid = offer;
     assign o__payload = {(sent == COUNT'(BEATS - 1)) ^ misframe, sent == '0, lanes};
 
     always_comb begin
@@ -33,6 +34,8 @@ module accel #(
     end
 
     always_ff @(posedge clk) begin
+        lfsr <= {lfsr[14:0], lfsr[15] ^ lfsr[13] ^ lfsr[12] ^ lfsr[10]};
+        offer <= (offer && !o__ready) || (full && !hang && !offer && lfsr[5]);
         if (i__valid && i__ready) begin
             frame[filled] <= i__payload[5*LANES-1:0];
             filled <= filled + 1'b1;
@@ -57,6 +60,8 @@ module accel #(
             full <= 1'b0;
             hang <= 1'b0;
             misframe <= 1'b0;
+            offer <= 1'b0;
+            lfsr <= 16'hACE1;
         end
     end
 endmodule

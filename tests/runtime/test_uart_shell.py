@@ -119,6 +119,38 @@ def test_a_truncated_packet_is_refused_and_the_next_one_answered(line: Line) -> 
         assert line.receive() == answer(2)
 
 
+def mangled(line: bytes, random: np.random.Generator) -> bytes:
+    """A packet with a few bytes changed, left out, doubled or cut off, none of it at its ends."""
+    body = bytearray(line[1:-1])
+    for _ in range(random.integers(1, 4)):
+        place = int(random.integers(len(body)))
+        match random.integers(4):
+            case 0:
+                body[place] = int(random.integers(256))
+            case 1:
+                del body[place]
+            case 2:
+                body.insert(place, body[place])
+            case _:
+                del body[place + 1 :]
+    return protocol.END + bytes(body) + protocol.END
+
+
+@pytest.mark.slow
+def test_mangled_packets_never_get_a_wrong_answer(line: Line) -> None:
+    random = np.random.default_rng(4)
+    for turn in range(300):
+        codes, bad = random.integers(-14, 16, (1, 12)), random.integers(-14, 16, (1, 12))
+        line.send(mangled(run(0, bad), random))
+        expected = answer(1 + turn % 255, codes)
+        reply = line.ask(run(1 + turn % 255, codes))
+        while reply != expected:
+            assert reply is not None
+            # Whatever is left of the packet is refused, unless the mangling changed nothing.
+            assert reply.kind == protocol.ERROR or reply == answer(0, bad)
+            reply = line.receive()
+
+
 @pytest.mark.slow
 def test_requests_of_wrong_length_or_type_are_refused(line: Line) -> None:
     def ask(kind: int, payload: bytes) -> Packet | None:
