@@ -83,7 +83,7 @@ def plan(
         if Path(name).name != name or not name.endswith((".v", ".sv")):
             raise HwgenError(f"a source is a file name that ends in .v or .sv, not {name!r}")
     build = {"ecp5": _ecp5, "ice40": _ice40, "xcup": _xcup}[board.family]
-    return build(board, dict(sources), top, seed, keep)
+    return build(board, dict(sorted(sources.items())), top, seed, keep)
 
 
 def _synthesis(

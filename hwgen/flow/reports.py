@@ -112,12 +112,13 @@ def _section(text: str, title: str) -> list[list[str]]:
 
 
 def _vivado_clocks(timing: str) -> tuple[ClockTiming, ...]:
-    # Clock Summary: name, {waveform}, period, frequency. Intra Clock Table: name, WNS, TNS, ...
+    # Clock Summary: name, {waveform}, period, frequency. Intra Clock Table: name and four columns each for setup, hold
+    # and pulse width; a clock without setup paths leaves columns empty and says nothing of its speed.
     periods = {row[0]: float(row[-2]) for row in _section(timing, "Clock Summary")}
     clocks = []
     for row in _section(timing, "Intra Clock Table"):
         name = row[0]
-        if name in periods and len(row) > 1 and re.fullmatch(r"-?\d+\.\d+", row[1]):
+        if name in periods and len(row) == 13 and re.fullmatch(r"-?\d+\.\d+", row[1]):
             period = periods[name]
             clocks.append(ClockTiming(name, 1000 / (period - float(row[1])), 1000 / period))
     if not clocks:
