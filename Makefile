@@ -1,20 +1,56 @@
 # Two commands do everything on a fresh machine: `make bitstream` and `make test`.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 BOARD  ?= ulx3s
 VENV   := .venv
 BIN    := $(VENV)/bin
 HWGEN  := $(BIN)/hwgen
 STAMP  := $(VENV)/.installed
+DIGITS := build/digits/digits.onnx
+TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv
+.PHONY: help venv train sim bitstream report test unit lint docs bench clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
 
 venv: $(STAMP)  ## build the virtual environment from the pinned versions
 $(STAMP): constraints.txt pyproject.toml
+	@echo "building the virtual environment (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'setuptools<81' torch==2.13.0
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,test,docs]'
 	@touch $@
+
+train: $(DIGITS)  ## train the digits network (seeded) and export it to QONNX
+$(DIGITS): $(STAMP) examples/digits_mlp.py
+	$(HWGEN) train examples/digits_mlp.py -o build/digits
+
+sim: $(DIGITS)  ## prove the digits accelerator bit-exact in simulation, over a simulated board too
+	$(HWGEN) verify $(DIGITS) --board $(BOARD) --uart 20
+
+bitstream: $(DIGITS)  ## train, verify, build the bitstream for BOARD (default ulx3s) and write the report
+	$(HWGEN) verify $(DIGITS) --board $(BOARD) --uart 20
+	@$(HWGEN) bitstream $(DIGITS) --board $(BOARD); code=$$?; \
+	$(HWGEN) report $(DIGITS) --board $(BOARD) || exit $$?; exit $$code
+
+test: $(STAMP)  ## run every test
+	$(TEST) -n 2 --dist loadgroup
+
+unit: $(STAMP)  ## run the fast tests only
+	$(TEST) -n 2 -m 'not slow'
+
+lint: $(STAMP)  ## style, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(STAMP)  ## build the documentation, warnings as errors
+	$(BIN)/sphinx-build -W -q -b html docs build/docs
+
+bench: $(STAMP)  ## print the comparisons of bench/, as ratios within one run
+	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove everything that was generated, the virtual environment excepted
+	rm -rf build

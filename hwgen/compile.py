@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,29 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen import golden, passes
+from hwgen.errors import HwgenError, MismatchError
 from hwgen.flow.boards import Board, load_board
 from hwgen.formats import Codes
+from hwgen.inputs import DataSet
 from hwgen.ir import Fold, Folding, Graph
 from hwgen.ops import MatVec
-from hwgen.tools.files import atomic_dir, digest
+from hwgen.tools.files import atomic_dir, digest, write_atomic
 from hwgen.version import __version__
 
 if TYPE_CHECKING:
+    from hwgen.flow.progress import OnProgress
+    from hwgen.flow.result import FlowResult
     from hwgen.gateware import Design
+    from hwgen.report import Report
 
 BUILD = Path("build")
 """Where generated files go, a folder for each network, folding and board."""
+
+RANDOM_FRAMES = 100
+"""Frames that `verify` makes up where no data belong to the network."""
+
+OnText = Callable[[str, float | None], None]
+"""Progress: what is being done, and the fraction that is done or None."""
 
 LUT_SHARE = 0.6
 """The most of a board's LUTs that a folding may be estimated to take when hwgen chooses it."""
@@ -165,3 +176,123 @@ class Accelerator:
         codes = golden.input_codes(self.graph, x)
         (result,) = simulate.simulate(self.design, codes, self.folder / "sim")
         return simulate.check(result).codes.reshape(len(codes), *self.graph.output_type.shape)
+
+    def verify(
+        self,
+        data: DataSet | None = None,
+        frames: int | None = None,
+        seed: int = 1,
+        uart: int = 0,
+        progress: OnText | None = None,
+    ) -> dict[str, Any]:
+        """Prove the emitted Verilog equal to the golden model on `data` (random codes without it); see `verify.json`.
+
+        frames: at most so many. uart: frames to send through the simulated whole board, driver included.
+        Raises MismatchError naming node, frame, beat, lane and both codes.
+        """
+        from hwgen.flow import verify
+
+        tell = progress or (lambda message, fraction: None)
+        codes = self.inputs(data.x if data else None, frames or (None if data else RANDOM_FRAMES), seed)
+        result = verify.verify(
+            self.graph,
+            self.design,
+            codes,
+            self.folder / "sim",
+            on_line=lambda line: tell("compiling the simulator", None),
+            on_progress=lambda done, total: tell("simulating", done / total),
+        )
+        checked = {
+            "source": data.source if data else f"random codes, seed {seed}",
+            "verify": result.to_json(),
+            "board": self._verify_board(codes[:uart], tell) if uart else None,
+            **self._evaluate(data, codes, result.codes),
+        }
+        write_atomic(self.folder / "verify.json", json.dumps(checked, indent=2) + "\n")
+        return checked
+
+    def _evaluate(self, data: DataSet | None, codes: Codes, simulated: Codes) -> dict[str, Any]:
+        from hwgen.report import evaluate
+
+        if data is None:
+            return {"accuracy": [], "confusion": None, "differences": []}
+        found = evaluate.evaluate(self.graph, codes, simulated, data.y, data.logits, data.source)
+        return {**found, "differences": []}
+
+    def _verify_board(self, codes: Codes, tell: OnText) -> dict[str, Any]:
+        from hwgen import runtime
+
+        tell("compiling the simulated board", None)
+        self.board_simulation()
+        tell("sending frames through the simulated board", None)
+        with runtime.connect(f"sim:{self.folder}") as device:
+            got = device.run(codes.reshape(len(codes), -1))
+        want = golden.run(self.graph, codes).reshape(got.shape)
+        if not np.array_equal(got, want):
+            frame, lane = np.argwhere(got != want)[0]
+            raise MismatchError(
+                f"simulated board, frame {frame}, code {lane}: the board answers {got[frame, lane]}, "
+                f"the golden model has {want[frame, lane]}"
+            )
+        return {"frames": len(codes), "shell": self.board.shell}
+
+    def board_simulation(self) -> Path:
+        """Build the simulated whole board, for `hwgen.runtime.connect("sim:<folder>")`; returns `folder`."""
+        from hwgen.tools.board_sim import build_uart_board_sim
+
+        design = self.design
+        write_atomic(self.folder / "accel.v", design.verilog)
+        executable = build_uart_board_sim(
+            [self.folder / "accel.v"],
+            self.folder / "board_sim",
+            input_beat=(design.input.data_bits, design.input.beats),
+            output_beat=(design.output.data_bits, design.output.beats),
+            graph_id=self.graph.hash[:16],
+        )
+        manifest = {**self.manifest(), "board_sim": str(executable.relative_to(self.folder))}
+        write_atomic(self.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
+        return self.folder
+
+    def build(
+        self, progress: OnProgress | None = None, seeds: int = 1, allow_timing_failure: bool = False
+    ) -> FlowResult:
+        """Synthesise, place and route, and pack; steps whose inputs have not changed are not run again.
+
+        seeds: placements to try; Fmax is their median, the bitstream that of the first.
+        Raises DoesNotFitError, HwgenError where the clock is missed, ToolMissingError where a vendor's tool is needed.
+        """
+        from hwgen.flow import build, plan, shell
+
+        design = self.design
+        sources = {
+            **shell.shell_sources(self.board, design.input, design.output, self.graph.hash[:16]),
+            "accel.v": design.verilog,
+        }
+        keep = ["accel", *(f"accel.{stage.name}" for stage in design.stages)]
+        plans = [plan.plan(self.board, sources, seed=seed, keep=keep) for seed in range(1, seeds + 1)]
+        result, *others = [
+            build.execute(one, self.folder / "flow", progress, allow_timing_failure=allow_timing_failure)
+            for one in reversed(plans)
+        ][::-1]
+        tried = {clock: [run.fmax[clock].value for run in (result, *others)] for clock in result.fmax}
+        write_atomic(self.folder / "flow.json", json.dumps({**result.to_json(), "fmax_seeds": tried}, indent=2) + "\n")
+        return result
+
+    def bitstream(self, progress: OnProgress | None = None) -> Path:
+        """The bitstream's path; built first where that has not been done. Raises as `build`."""
+        result = self.build(progress)
+        assert result.bitstream is not None, "a build without a bitstream raises ToolMissingError"
+        return result.bitstream
+
+    def bitstream_file(self) -> Path:
+        """The bitstream that `build` left in `folder`; raises HwgenError, saying how to make it, if there is none."""
+        for path in (self.folder / "flow" / "board.bit", self.folder / "flow" / "board.bin"):
+            if path.exists():
+                return path
+        raise HwgenError(f"{self.folder} holds no bitstream for {self.board.name}: run hwgen bitstream first")
+
+    def report(self) -> Report:
+        """What is known: the compiled design's estimates, and what `verify` and `build` found before."""
+        from hwgen.report import assemble
+
+        return assemble.assemble(self.graph, self.board, self.folding, self.design, self.folder)
