@@ -22,5 +22,6 @@ DECODERS = {Int: decode_int, Bipolar: decode_bipolar}
 def decode(fmt: Format, code: Value) -> Value:
     """The integer worth of `code`; raises UnsupportedError for a format without a decoder."""
     if type(fmt) not in DECODERS:
-        raise UnsupportedError(f"no gateware decodes {fmt.name}: only {', '.join(c.__name__ for c in DECODERS)} codes")
+        families = ", ".join(family.__name__ for family in DECODERS)
+        raise UnsupportedError(f"no gateware decodes {fmt.name} codes, only those of {families}")
     return DECODERS[type(fmt)](code)

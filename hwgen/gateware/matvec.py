@@ -117,7 +117,7 @@ class MatVec(wiring.Component):
         ]
         fresh = register(m, step, filling, "fresh")
         operands = Signal(len(new))
-        m.d.comb += operands.eq(Mux(fresh, register(m, step & filling, new, "new"), read.data))
+        m.d.comb += operands.eq(Mux(fresh, register(m, step & filling, new, "taken"), read.data))
         return operands
 
     def _matrix(self) -> np.ndarray:

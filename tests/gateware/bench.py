@@ -59,3 +59,28 @@ def stream(dut, frames: np.ndarray, *, valid: float = 1.0, ready: float = 1.0, s
     simulator.add_testbench(run)
     simulator.run()
     return Outcome(np.array(got).reshape(len(frames), -1), taken, given)
+
+
+STALLS = ((1.0, 1.0), (0.5, 0.6), (1.0, 0.4), (0.3, 1.0))
+
+
+def random_codes(fmt, shape, rng) -> np.ndarray:
+    """Random codes of `fmt`, with the extreme ones drawn more often."""
+    codes = fmt.codes()
+    drawn = rng.choice(codes, shape)
+    return np.where(rng.random(shape) < 0.2, rng.choice(codes[[0, -1]], shape), drawn)
+
+
+def check(make, want: np.ndarray, frames: np.ndarray, stalls=STALLS) -> None:
+    """The component that `make` builds gives `want` (frames, codes) whatever the stalls, and keeps its promises.
+
+    Without stalls the first frame takes `latency` clocks and frames follow each other every `interval` clocks.
+    """
+    for seed, (valid, ready) in enumerate(stalls):
+        dut = make()
+        got = stream(dut, frames, valid=valid, ready=ready, seed=seed)
+        np.testing.assert_array_equal(got.codes, want.reshape(len(frames), -1), err_msg=f"stalls {valid}, {ready}")
+        if (valid, ready) == (1.0, 1.0):
+            ends = got.given[dut.output.beats - 1 :: dut.output.beats]
+            assert ends[0] - got.taken[0] == dut.latency
+            assert set(np.diff(ends)) <= {dut.interval}
