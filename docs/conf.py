@@ -54,5 +54,16 @@ def docstring(app: Any, what: str, name: str, obj: Any, options: Any, lines: lis
     lines[:] = done
 
 
+def signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, arguments: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Names of type aliases as they are written, also inside other types."""
+    del app, what, name, obj, options
+    alias = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")
+    shown = [text and alias.sub(r"\1", text) for text in (arguments, returns)]
+    return shown[0], shown[1]
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", docstring)

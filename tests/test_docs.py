@@ -165,3 +165,61 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_importers_are_documented() -> None:
+    """The table of ONNX operations is the importer's own."""
+    from hwgen.frontends.onnx_nodes import IMPORTERS
+
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+) \|", (ROOT / "docs" / "frontends.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(IMPORTERS)
+
+
+def test_exit_codes_are_documented() -> None:
+    from hwgen import errors
+
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE))
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    assert rows == {str(kind.exit_code): kind.__name__ for kind in kinds}
+
+
+def command_tables() -> dict[str, str]:
+    """A Markdown table of the arguments and options of each command, from the command line itself."""
+    import typer
+
+    from hwgen.cli import app
+
+    found = {}
+    todo = [("hwgen", typer.main.get_command(app))]
+    while todo:
+        path, command = todo.pop(0)
+        todo += [(f"{path} {name}", child) for name, child in getattr(command, "commands", {}).items()]
+        rows = ["| | default | |", "|---|---|---|"]
+        for parameter in command.params:
+            if parameter.name in ("install_completion", "show_completion", "help"):
+                continue
+            option = parameter.opts[0].startswith("-")
+            name = f"`{'`, `'.join(parameter.opts)}`" if option else f"`{parameter.name.upper()}`"
+            shown = parameter.default not in (None, False) and not callable(parameter.default)
+            default = f"`{parameter.default}`" if shown else "required" if parameter.required else ""
+            text = (parameter.help or "").replace("|", "\\|")
+            rows.append(f"| {name} | {default} | {text} |")
+        found[path] = "\n".join([(command.help or "").strip(), *([""] + rows if len(rows) > 2 else [])])
+    return found
+
+
+def write_command_tables() -> str:
+    """docs/cli.md with its part "Commands" made anew; `python -m tests.test_docs` writes it."""
+    text = (ROOT / "docs" / "cli.md").read_text()
+    fixed = text[: text.index("## Commands")]
+    parts = [f"### {path}\n\n{table}\n" for path, table in command_tables().items() if path != "hwgen"]
+    return fixed + "## Commands\n\n" + "\n".join(parts)
+
+
+def test_commands_are_documented() -> None:
+    assert (ROOT / "docs" / "cli.md").read_text() == write_command_tables(), "run python -m tests.test_docs"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "cli.md").write_text(write_command_tables())
