@@ -32,8 +32,7 @@ void on_signal(int number) { (number == SIGUSR1 ? reset_wanted : break_wanted) =
     std::exit(1);
 }
 
-// Host to board: the line's level in every clock. One start bit, eight data bits, one stop bit and one idle bit, so
-// that a board whose clock is a little slow keeps up.
+// Host to board: the line's level in every clock. One start bit, eight data bits, one stop bit, bytes without a gap.
 struct Sender {
     std::deque<uint8_t> bytes;
     uint32_t bits = 0;
@@ -45,10 +44,10 @@ struct Sender {
     bool level() {
         if (left == 0) {
             if (bytes.empty()) return true;
-            bits = (bytes.front() << 1) | (break_wanted ? 0x400 : 0x600);
+            bits = (bytes.front() << 1) | (break_wanted ? 0 : 0x200);
             break_wanted = 0;
             bytes.pop_front();
-            left = 11;
+            left = 10;
             timer = DIVISOR;
         }
         const bool now = bits & 1;
