@@ -17,7 +17,7 @@ from hwgen.version import __version__
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from hwgen.compile import Accelerator
+    from hwgen.compiler import Accelerator
 
 app = typer.Typer(
     name="hwgen",
@@ -71,8 +71,7 @@ def _options(
 def _accelerator(
     model: Path, board: str, fold: Path | None, interval: int | None, requantize: str, root: Path
 ) -> Accelerator:
-    from hwgen import compile as compiler
-    from hwgen import inputs
+    from hwgen import compiler, inputs
 
     if fold and interval:
         raise HwgenError("--fold and --interval both choose the folding: give one of them")

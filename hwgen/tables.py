@@ -11,7 +11,7 @@ from hwgen.console import out
 from hwgen.formats import Format
 
 if TYPE_CHECKING:
-    from hwgen.compile import Accelerator
+    from hwgen.compiler import Accelerator
     from hwgen.flow.boards import Board
     from hwgen.flow.result import FlowResult
 
