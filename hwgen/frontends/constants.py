@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int, round_real
+from hwgen.frontends.chain import MAX_BITS
 from hwgen.frontends.onnx_file import Array, OnnxNode
-
-MAX_BITS = 16
-"""Widest activations and weights; biases have more."""
 
 
 @dataclass(frozen=True)

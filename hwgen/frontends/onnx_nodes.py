@@ -4,49 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
-from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.frontends.constants import MAX_BITS, Constant, axes_of, quantizer
-from hwgen.frontends.onnx_file import Array, OnnxNode
-from hwgen.ir import Node, Op, TensorType, Value
-from hwgen.ops import Affine, ArgMax, Dense, Quantize, Relu, Reshape, Softmax
-
-# Stands for the batch size in shapes that the file computes: a number that no size is.
-BATCH = (1 << 40) + 1
-
-
-@dataclass
-class Chain:
-    """The network as far as it has been read. shape: of the last tensor, without the batch."""
-
-    input: Value
-    batch: int | None
-    tensor: str
-    shape: tuple[int, ...]
-    nodes: list[Node] = field(default_factory=list)
-    constants: dict[str, Constant] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-
-    def append(self, name: str, op: Op, output: str) -> None:
-        """Add an operation that reads the last tensor and writes `output`."""
-        taken = {node.name for node in self.nodes}
-        while name in taken:
-            name += "_"
-        before = TensorType(self.shape)
-        try:
-            self.shape = op.infer(before).shape
-        except HwgenError as error:
-            raise UnsupportedError(f"node {name!r} ({op.kind}): {error}") from error
-        self.nodes.append(Node(name, op, (self.tensor,), output))
-        self.tensor = output
-        self.aliases[output] = output
+from hwgen.frontends.chain import (
+    BATCH,
+    Chain,
+    Weights,
+    append_affine,
+    append_batch_norm,
+    append_clip,
+    append_dense,
+)
+from hwgen.frontends.constants import Constant, axes_of, quantizer
+from hwgen.frontends.onnx_file import OnnxNode
+from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
 
 
 def _alias(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    chain.aliases[node.outputs[0]] = chain.tensor
+    """Nothing to do: the output is the same tensor."""
 
 
 def _cast(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -61,81 +37,57 @@ def _cast(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
 
 
 def _quantize(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    present = _all_constant(node, given[1:])
-    made = quantizer(node, present, MAX_BITS)
-    scale = _per_channel(chain, node, made.scale)
+    present = _all_constant(node, given[1:], "scale, zero point and bit width")
+    made = quantizer(node, present)
+    scale = chain.per_channel(made.scale, node.refused)
     op = Quantize(made.format, tuple(float(s) for s in scale), made.zero_point, made.rounding)
     chain.append(node.name, op, node.outputs[0])
 
 
-def _all_constant(node: OnnxNode, given: Sequence[Constant | None]) -> list[Constant]:
+def _all_constant(node: OnnxNode, given: Sequence[Constant | None], what: str) -> list[Constant]:
     present = [c for c in given if c is not None]
     if len(present) != len(given):
-        raise node.refused("scale, zero point and bit width must be constants")
+        raise node.refused(f"its {what} must be constants")
     return present
-
-
-def _per_channel(chain: Chain, node: OnnxNode, value: Array) -> Array:
-    """A constant operand as one number or one per channel (the last axis), float64 of shape (1,) or (channels,)."""
-    array = np.asarray(value, dtype=np.float64)
-    if not np.isfinite(array).all():
-        raise node.refused("a constant operand holds NaN or infinity")
-    if array.size == 1 and array.ndim <= len(chain.shape) + 1:
-        return array.reshape(1)
-    outer = array.shape[:-1]
-    if array.ndim > len(chain.shape) + 1 or array.shape[-1] != chain.shape[-1] or math.prod(outer) != 1:
-        raise node.refused(
-            f"a constant of shape {array.shape} on a tensor of shape (batch, {', '.join(map(str, chain.shape))}); "
-            "one number or one per channel (the last axis) is supported"
-        )
-    return array.reshape(-1)
-
-
-def _affine(
-    chain: Chain,
-    node: OnnxNode,
-    name: str,
-    output: str,
-    mul: Array | float = 1,
-    add: Array | float = 0,
-    div: Array | float = 1,
-) -> None:
-    arrays = [np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (mul, add, div)]
-    if (arrays[2] == 0).any():
-        raise node.refused("it divides by zero")
-    chain.append(name, Affine(*arrays), output)
 
 
 def _arithmetic(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     constant_first = given[0] is not None
     operand = given[0] if constant_first else given[1]
     assert operand is not None
-    value = _per_channel(chain, node, operand.value)
+    value = chain.per_channel(operand.value, node.refused)
     if node.op == "Div" and constant_first:
         raise node.refused("a constant divided by the tensor is not affine")
     name, output = node.name, node.outputs[0]
     if node.op == "Mul":
-        _affine(chain, node, name, output, mul=value)
+        append_affine(chain, name, output, mul=value)
     elif node.op == "Div":
-        _affine(chain, node, name, output, div=value)
+        if (value == 0).any():
+            raise node.refused("it divides by zero")
+        append_affine(chain, name, output, div=value)
     elif node.op == "Add":
-        _affine(chain, node, name, output, add=value)
+        append_affine(chain, name, output, add=value)
     else:
-        _affine(chain, node, name, output, mul=-1 if constant_first else 1, add=value if constant_first else -value)
+        append_affine(chain, name, output, mul=-1 if constant_first else 1, add=value if constant_first else -value)
 
 
 def _batch_norm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     if node.attributes.get("training_mode", 0):
         raise node.refused("it is in training mode")
-    if len(chain.shape) != 1:
-        raise node.refused(f"it normalizes a tensor of shape (batch, {', '.join(map(str, chain.shape))}), not vectors")
-    gamma, beta, mean, var = (_per_channel(chain, node, c.value) for c in _all_constant(node, given[1:5]))
-    spread = var + float(node.attributes.get("epsilon", 1e-5))
-    if (spread <= 0).any():
-        raise node.refused(f"variance + epsilon must be positive, not {spread.min()}")
-    # Two steps, so that each parameter stays the number that the file has; only the root is rounded, to float64.
-    _affine(chain, node, f"{node.name}.mean", f"{node.outputs[0]}.centred", add=-mean)
-    _affine(chain, node, node.name, node.outputs[0], mul=gamma, add=beta, div=np.sqrt(spread))
+    parameters = [c.value for c in _all_constant(node, given[1:5], "gamma, beta, mean and variance")]
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    append_batch_norm(chain, node.name, node.outputs[0], parameters, epsilon, node.refused)
+
+
+def _clip(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    bounds = [node.attributes.get("min", -math.inf), node.attributes.get("max", math.inf)]
+    for i, bound in enumerate(given[1:3]):
+        if bound is None and len(node.inputs) > i + 1 and node.inputs[i + 1]:
+            raise node.refused("its bounds must be constants")
+        if bound is not None:
+            bounds[i] = bound.value
+    low, high = (float(np.asarray(bound).reshape(-1)[0]) for bound in bounds)
+    append_clip(chain, node.name, node.outputs[0], low, high, node.refused)
 
 
 def _relu(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -150,16 +102,8 @@ def _dense(chain: Chain, node: OnnxNode, weight: Constant, transposed: bool, out
         raise node.refused(f"its weights have shape {weight.value.shape}, not that of a matrix")
     if weight.codes is None or weight.scale is None or weight.format is None:
         raise node.refused("its weights are not quantized: no Quant node stands between them and this node")
-    if weight.format.bits > MAX_BITS:
-        raise node.refused(f"its weights have {weight.format.bits} bits; at most {MAX_BITS} are supported")
     codes, scale = (a if transposed else a.T for a in (weight.codes, weight.scale))
-    if (scale != scale[:, :1]).any():
-        raise node.refused(
-            "its weights have a different scale for each input; one number or one per output is supported"
-        )
-    per_output = tuple(float(s) for s in scale[:, 0])
-    per_output = per_output[:1] if len(set(per_output)) == 1 else per_output
-    chain.append(node.name, Dense(codes, weight.format, per_output, weight.zero_point), output)
+    append_dense(chain, node.name, output, Weights(codes, scale, weight.format, weight.zero_point), node.refused)
 
 
 def _matmul(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -188,15 +132,9 @@ def _gemm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
     product_to = f"{output}.product" if has_bias or alpha != 1 else output
     _dense(chain, node, given[1], transposed=bool(node.attributes.get("transB", 0)), output=product_to)
     if alpha != 1:
-        _affine(chain, node, f"{name}.alpha", scaled_to, mul=alpha)
+        append_affine(chain, f"{name}.alpha", scaled_to, mul=alpha)
     if bias is not None and has_bias:
-        _affine(chain, node, f"{name}.bias", output, add=_per_channel(chain, node, bias.value) * beta)
-
-
-def _reshape_to(chain: Chain, node: OnnxNode, shape: tuple[int, ...]) -> None:
-    if math.prod(shape) != math.prod(chain.shape) or any(n < 1 for n in shape):
-        raise node.refused(f"it reshapes {chain.shape} to {shape} behind the batch axis, which does not hold as much")
-    chain.append(node.name, Reshape(shape), node.outputs[0])
+        append_affine(chain, f"{name}.bias", output, add=chain.per_channel(bias.value, node.refused) * beta)
 
 
 def _reshape(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -206,24 +144,14 @@ def _reshape(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> 
     old = (BATCH, *chain.shape)
     if not node.attributes.get("allowzero", 0):
         wanted = [old[i] if n == 0 and i < len(old) else n for i, n in enumerate(wanted)]
-    rest = wanted[1:]
-    size = math.prod(chain.shape)
-    if -1 in rest:
-        known = math.prod(n for n in rest if n != -1)
-        rest = [size // known if n == -1 and known else n for n in rest]
-    # The first size stands for the batch if it is the batch's own, or left open with the rest filling a frame.
-    if not wanted or wanted[0] not in (BATCH, -1, 1, chain.batch) or math.prod(rest) != size:
-        raise node.refused(
-            f"it reshapes (batch, {', '.join(map(str, chain.shape))}) to {wanted}, across the batch axis"
-        )
-    _reshape_to(chain, node, tuple(rest))
+    chain.append(node.name, Reshape(chain.reshaped(wanted, node.refused)), node.outputs[0])
 
 
 def _flatten(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     axis = int(node.attributes.get("axis", 1))
     if axis not in (1, -len(chain.shape)):
         raise node.refused(f"axis {axis} does not keep the batch apart; only axis 1 is supported")
-    _reshape_to(chain, node, (math.prod(chain.shape),))
+    chain.append(node.name, Reshape((math.prod(chain.shape),)), node.outputs[0])
 
 
 def _squeeze(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -238,7 +166,7 @@ def _squeeze(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> 
         shape = tuple(1 if i in places else next(sizes) for i in range(1, rank))
     else:
         shape = tuple(n for i, n in enumerate(chain.shape, 1) if i not in places)
-    _reshape_to(chain, node, shape)
+    chain.append(node.name, Reshape(shape), node.outputs[0])
 
 
 def _transpose(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -247,7 +175,7 @@ def _transpose(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -
     moved = [i for i in order[1:] if chain.shape[i - 1] != 1]
     if order[0] != 0 or moved != sorted(moved):
         raise node.refused(f"it permutes the axes of a tensor {order}; only moving axes of size 1 is supported")
-    _reshape_to(chain, node, tuple(chain.shape[i - 1] for i in order[1:]))
+    chain.append(node.name, Reshape(tuple(chain.shape[i - 1] for i in order[1:])), node.outputs[0])
 
 
 def _on_channels(chain: Chain, node: OnnxNode, default: int) -> None:
@@ -285,6 +213,7 @@ IMPORTERS: dict[str, Importer] = {
     "BatchNormalization": _batch_norm,
     "BipolarQuant": _quantize,
     "Cast": _cast,
+    "Clip": _clip,
     "Div": _arithmetic,
     "Dropout": _alias,
     "Flatten": _flatten,

@@ -5,16 +5,17 @@ The network must be a chain. What hwgen cannot carry to hardware is refused by t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Format
+from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
-from hwgen.frontends.onnx_nodes import BATCH, IMPORTERS, Chain
-from hwgen.ir import Graph, Node, TensorType, Value
+from hwgen.frontends.onnx_nodes import IMPORTERS
+from hwgen.ir import Graph, Node
 from hwgen.ops import Dense, Quantize
 
 
@@ -27,15 +28,24 @@ def load(path: str | Path) -> Graph:
     """
     model = read_onnx(path)
     live = _live(model)
-    chain = _start(model)
+    reader = Reader(_start(model), _constants(model))
+    reader.shapes[reader.chain.tensor] = reader.chain.shape
     for node in live:
-        _take(chain, node, model)
+        _take(reader, node)
     output = model.outputs[0]
-    if output not in chain.aliases:
+    if output not in reader.shapes:
         raise UnsupportedError(f"output {output!r}: it does not depend on the input")
-    if chain.aliases[output] != chain.tensor:
-        raise UnsupportedError(f"output {output!r}: the network goes on behind it, with {chain.nodes[-1].name!r}")
-    return Graph(model.name, (chain.input,), tuple(_with_input_quantizer(chain, model)), (chain.tensor,))
+    _quantize_input(reader.chain, model)
+    return reader.chain.graph(model.name)
+
+
+@dataclass
+class Reader:
+    """What is known so far: the chain, constant tensors, and the shapes (without batch) of those that vary."""
+
+    chain: Chain
+    constants: dict[str, Constant]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def _start(model: OnnxModel) -> Chain:
@@ -50,12 +60,15 @@ def _start(model: OnnxModel) -> Chain:
         raise UnsupportedError(f"input {name!r}: shape {shape} has no axis behind the batch")
     sizes = tuple(int(size) for size in shape[1:] if size is not None)
     batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
-    chain = Chain(Value(name, TensorType(sizes)), batch, name, sizes)
-    chain.aliases[name] = name
+    return Chain.start(name, sizes, batch)
+
+
+def _constants(model: OnnxModel) -> dict[str, Constant]:
+    constants = {}
     for tensor, value in model.initializers.items():
         fmt = annotated_format(model.quantized.get(tensor, ""))
-        chain.constants[tensor] = (annotated(value, fmt) if fmt else None) or Constant(value)
-    return chain
+        constants[tensor] = (annotated(value, fmt) if fmt else None) or Constant(value)
+    return constants
 
 
 def _live(model: OnnxModel) -> list[OnnxNode]:
@@ -84,39 +97,36 @@ def _live(model: OnnxModel) -> list[OnnxNode]:
     return live
 
 
-def _take(chain: Chain, node: OnnxNode, model: OnnxModel) -> None:
+def _take(reader: Reader, node: OnnxNode) -> None:
     """Add one ONNX node to the chain, or fold it."""
-    if node.op.startswith(("FloatQuant", "Trunc")) or node.op == "MinifloatQuant":
+    if node.op in ("FloatQuant", "MinifloatQuant"):
         raise node.refused("only integer quantizers are supported; this one arrives with minifloats")
-    given: list[Constant | None] = []
-    varying = []
+    chain, constants, shapes = reader.chain, reader.constants, reader.shapes
     for tensor in node.inputs:
-        known = tensor in chain.constants or tensor in chain.aliases or not tensor
-        if not known:
+        if tensor and tensor not in constants and tensor not in shapes:
             raise node.refused(f"it reads {tensor!r}, which nothing before it writes")
-        given.append(chain.constants.get(tensor))
-        if tensor in chain.aliases:
-            varying.append(chain.aliases[tensor])
+    given = [constants.get(tensor) for tensor in node.inputs]
+    varying = [tensor for tensor in node.inputs if tensor in shapes]
     if node.op == "Shape" and varying:
-        value = np.array([BATCH, *chain.shape], dtype=np.int64)
-        chain.constants[node.outputs[0]] = Constant(value[node.attributes.get("start", 0) : node.attributes.get("end")])
+        value = np.array([BATCH, *shapes[varying[0]]], dtype=np.int64)
+        constants[node.outputs[0]] = Constant(value[node.attributes.get("start", 0) : node.attributes.get("end")])
     elif not varying:
-        chain.constants[node.outputs[0]] = fold(node, given)
+        constants[node.outputs[0]] = fold(node, given)
     elif node.op not in IMPORTERS:
         raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
+    elif len(varying) > 1:
+        raise node.refused(f"it combines {' and '.join(map(repr, varying))}: branches are not supported")
     else:
-        if varying != [chain.tensor]:
-            raise node.refused("its second operand is not constant: branches are not supported")
         IMPORTERS[node.op](chain, node, given)
+        output = chain.tensor if chain.tensor in node.outputs else node.outputs[0]
+        shapes[output] = chain.shape
 
 
-def _with_input_quantizer(chain: Chain, model: OnnxModel) -> list[Node]:
-    """The nodes, with a quantizer in front if only an annotation of the input says what its codes are."""
-    fmt: Format | None = annotated_format(model.quantized.get(chain.input.name, ""))
+def _quantize_input(chain: Chain, model: OnnxModel) -> None:
+    """Put a quantizer in front if nothing but an annotation of the input says what its codes are."""
+    fmt = annotated_format(model.quantized.get(chain.input.name, ""))
     kinds = [type(node.op) for node in chain.nodes if isinstance(node.op, Dense | Quantize)]
-    if fmt is None or kinds[:1] != [Dense]:
-        return chain.nodes
-    name = f"{chain.input.name}.codes"
-    first, *rest = chain.nodes
-    quantize = Node(f"{chain.input.name}.quantizer", Quantize(fmt), first.inputs, name)
-    return [quantize, Node(first.name, first.op, (name,), first.output), *rest]
+    if fmt is not None and kinds[:1] == [Dense]:
+        name = f"{chain.input.name}.codes"
+        chain.nodes[0] = replace(chain.nodes[0], inputs=(name,))
+        chain.nodes.insert(0, Node(f"{chain.input.name}.quantizer", Quantize(fmt), (chain.input.name,), name))

@@ -1,0 +1,152 @@
+"""A network while it is being read: a chain that grows by one operation at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.formats import Format
+from hwgen.ir import Array, Graph, Node, Op, TensorType, Value
+from hwgen.ops import Affine, Dense, Relu
+
+MAX_BITS = 16
+"""Widest activations and weights; biases have more."""
+
+# Stands for the batch size in shapes that the network itself computes: a number that no size is.
+BATCH = (1 << 40) + 1
+
+Refuse = Callable[[str], UnsupportedError]
+"""Makes the error that names the node being read, from the reason."""
+
+
+@dataclass
+class Chain:
+    """The network as far as it has been read.
+
+    batch: the batch size that the file fixes, or None. tensor, shape: the last tensor, its shape without the batch.
+    """
+
+    input: Value
+    batch: int | None
+    tensor: str
+    shape: tuple[int, ...]
+    nodes: list[Node] = field(default_factory=list)
+
+    @staticmethod
+    def start(name: str, shape: tuple[int, ...], batch: int | None) -> Chain:
+        return Chain(Value(name, TensorType(shape)), batch, name, shape)
+
+    def append(self, name: str, op: Op, output: str) -> None:
+        """Add an operation that reads the last tensor and writes `output`; a taken name gets underscores behind it."""
+        taken = {node.name for node in self.nodes}
+        while name in taken:
+            name += "_"
+        try:
+            self.shape = op.infer(TensorType(self.shape)).shape
+        except HwgenError as error:
+            raise UnsupportedError(f"node {name!r} ({op.kind}): {error}") from error
+        self.nodes.append(Node(name, op, (self.tensor,), output))
+        self.tensor = output
+
+    def graph(self, name: str) -> Graph:
+        return Graph(name, (self.input,), tuple(self.nodes), (self.tensor,))
+
+    @property
+    def frame(self) -> str:
+        """The last tensor's shape, for messages."""
+        return f"(batch, {', '.join(map(str, self.shape))})"
+
+    def per_channel(self, value: npt.ArrayLike, refuse: Refuse) -> Array:
+        """A constant operand as one number or one per channel (the last axis): float64, shape (1,) or (channels,)."""
+        array = np.asarray(value, dtype=np.float64)
+        if not np.isfinite(array).all():
+            raise refuse("a constant operand holds NaN or infinity")
+        if array.size == 1 and array.ndim <= len(self.shape) + 1:
+            return array.reshape(1)
+        if array.ndim > len(self.shape) + 1 or array.size != array.shape[-1] or array.shape[-1] != self.shape[-1]:
+            raise refuse(
+                f"a constant of shape {array.shape} on a tensor of shape {self.frame}; one number, or one per channel "
+                "(the last axis), is supported"
+            )
+        return array.reshape(-1)
+
+    def reshaped(self, wanted: Sequence[int], refuse: Refuse) -> tuple[int, ...]:
+        """The shape without the batch that a reshape to `wanted` (with the batch; -1 for the rest) gives."""
+        size = math.prod(self.shape)
+        rest = list(wanted[1:])
+        if rest.count(-1) == 1:
+            known = math.prod(n for n in rest if n != -1)
+            rest = [size // known if n == -1 and known else n for n in rest]
+        # The first size stands for the batch if it is the batch's own, or left open while the rest fills a frame.
+        first = wanted[0] if wanted else 0
+        if first not in (BATCH, -1, 1, self.batch) or math.prod(rest) != size or min(rest, default=1) < 1:
+            raise refuse(f"it reshapes frames of {list(self.shape)} to {list(wanted)}, across the batch axis")
+        return tuple(rest)
+
+
+def append_affine(
+    chain: Chain,
+    name: str,
+    output: str,
+    mul: npt.ArrayLike = 1.0,
+    add: npt.ArrayLike = 0.0,
+    div: npt.ArrayLike = 1.0,
+) -> None:
+    """y = x * mul / div + add."""
+    arrays = (np.atleast_1d(np.asarray(value, dtype=np.float64)) for value in (mul, add, div))
+    chain.append(name, Affine(*arrays), output)
+
+
+def append_clip(chain: Chain, name: str, output: str, low: float, high: float, refuse: Refuse) -> None:
+    """y = min(max(x, low), high), of affine operations and ReLUs; a bound may be infinite."""
+    if math.isnan(low) or math.isnan(high) or low > high:
+        raise refuse(f"its bounds {low}..{high} are not in order")
+    # max(x, low) = relu(x - low) + low; min(x, high) = high - relu(high - x).
+    for side, bound, sign in (("low", low, 1.0), ("high", high, -1.0)):
+        if math.isfinite(bound):
+            append_affine(chain, f"{name}.{side}", f"{output}.{side}", mul=sign, add=-sign * bound)
+            chain.append(f"{name}.{side}.relu", Relu(), f"{output}.{side}.relu")
+            append_affine(chain, f"{name}.{side}.back", f"{output}.{side}.back", mul=sign, add=bound)
+    append_affine(chain, name, output)
+
+
+def append_batch_norm(
+    chain: Chain, name: str, output: str, parameters: Sequence[npt.ArrayLike], epsilon: float, refuse: Refuse
+) -> None:
+    """y = (x - mean) * gamma / sqrt(var + epsilon) + beta; `parameters` are gamma, beta, mean, var."""
+    if len(chain.shape) != 1:
+        raise refuse(f"it normalizes a tensor of shape {chain.frame}, not vectors")
+    gamma, beta, mean, var = (chain.per_channel(value, refuse) for value in parameters)
+    spread = var + epsilon
+    if (spread <= 0).any():
+        raise refuse(f"variance + epsilon must be positive, not {spread.min()}")
+    # Two steps, so that each parameter stays the number that was given; only the root is rounded, to float64.
+    append_affine(chain, f"{name}.mean", f"{output}.centred", add=-mean)
+    append_affine(chain, name, output, mul=gamma, add=beta, div=np.sqrt(spread))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Quantized weights, shape (out, in): value = scale * (worth(codes) - zero_point)."""
+
+    codes: Array
+    scale: Array
+    format: Format
+    zero_point: int
+
+
+def append_dense(chain: Chain, name: str, output: str, weights: Weights, refuse: Refuse) -> None:
+    """A matrix product; the scale must be one for each output."""
+    if weights.format.bits > MAX_BITS:
+        raise refuse(f"its weights have {weights.format.bits} bits; at most {MAX_BITS} are supported")
+    scale = np.broadcast_to(weights.scale, weights.codes.shape)
+    if (scale != scale[:, :1]).any():
+        raise refuse("its weights have a different scale for each input; one number or one per output is supported")
+    per_output = tuple(float(s) for s in scale[:, 0])
+    per_output = per_output[:1] if len(set(per_output)) == 1 else per_output
+    chain.append(name, Dense(weights.codes, weights.format, per_output, weights.zero_point), output)
