@@ -8,7 +8,7 @@ A comment right above a block changes that:
     <!-- skip: reason -->    never; the reason says why
     <!-- exit: 3 -->         the last command ends with this exit code, not 0
 
-`<!-- setup: name -->` anywhere in a page calls `SETUP[name]` in its folder first.
+`<!-- setup: name -->` anywhere in a page makes that file of `SETUP` in its folder first.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def command_tables() -> dict[str, str]:
             default = f"`{parameter.default}`" if shown else "required" if parameter.required else ""
             text = (parameter.help or "").replace("|", "\\|")
             rows.append(f"| {name} | {default} | {text} |")
-        found[path] = "\n".join([(command.help or "").strip(), *([""] + rows if len(rows) > 2 else [])])
+        found[path] = "\n".join([(command.help or "").strip(), *(["", *rows] if len(rows) > 2 else [])])
     return found
 
 

@@ -95,29 +95,35 @@ def _svg(canvas: Any, name: str, title: str) -> str:
     return re.sub(r'<svg([^>]*?) width="[^"]*" height="[^"]*"', rf"{opening}\1", svg, count=1)
 
 
-def _segments(report: Report, field: str) -> list[tuple[str, float]]:
-    """(layer, amount) of one resource, with what the total has beyond the layers as "rest"."""
-    parts = [(layer.name, _value(layer, field) or 0.0) for layer in report.layers]
+def _segments(report: Report, field: str, shown: Sequence[str]) -> list[tuple[str, float]]:
+    """(layer, amount) of one resource for the layers in `shown`; "rest" is what the whole design has beyond them."""
+    layers = [(layer.name, _value(layer, field) or 0.0) for layer in report.layers]
+    parts = [(name, amount) for name, amount in layers if name in shown]
+    others = sum(amount for name, amount in layers if name not in shown)
     total = next((r.used.value for r in report.resources if r.name.lower() == field), None)
-    shown = sum(sorted((amount for _, amount in parts), reverse=True))
-    if total is not None and total > shown:
-        parts.append(("rest", total - shown))
-    return parts
+    rest = others if total is None else max(others, total - sum(amount for _, amount in parts))
+    return [*parts, ("rest", rest)] if rest > 0 else parts
 
 
-def _palette(names: Sequence[str]) -> dict[str, str]:
-    colours = {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(n for n in names if n != "rest")}
-    return {**colours, "rest": REST}
+def _largest(report: Report) -> list[str]:
+    """The layers that get a colour of their own: those with the greatest share of any resource, in network order."""
+    reach: dict[str, float] = {}
+    for _, field in KINDS:
+        amounts = [_value(layer, field) or 0.0 for layer in report.layers]
+        for layer, amount in zip(report.layers, amounts, strict=True):
+            reach[layer.name] = max(reach.get(layer.name, 0.0), amount / (sum(amounts) or 1.0))
+    first = sorted(reach, key=lambda name: -reach[name])[: len(COLOURS)]
+    return [name for name in reach if name in first]
 
 
 def _resources(report: Report) -> str:
     """One bar for each resource, a segment for each layer; lengths are shares of what the board has."""
-    rows = [(kind, _segments(report, field)) for kind, field in KINDS]
+    shown = _largest(report)
+    rows = [(kind, _segments(report, field, shown)) for kind, field in KINDS]
     rows = [(kind, parts) for kind, parts in rows if sum(amount for _, amount in parts)]
     has = {r.name: r.available for r in report.resources}
     of_board = all(has.get(kind) for kind, _ in rows)
-    names = list(dict.fromkeys(name for _, parts in rows for name, _ in parts))
-    colours = _palette(names)
+    colours = {**dict(zip(shown, COLOURS, strict=False)), "rest": REST}
     canvas, axes = _axes(0.42 * len(rows) + 1.3)
     longest = 0.0
     drawn: set[str] = set()

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.report.report_sample import bare, figure, full
 
 from hwgen.errors import HwgenError
 from hwgen.ir.figure import SOURCES, Figure, weakest
 from hwgen.report import Accuracy, BitExactness, Confusion, Difference, Report, Resource, Run, json_schema, timing
 from hwgen.report.model import SCHEMA_VERSION
+from tests.report.report_sample import bare, figure, full
 
 ROOT = Path(__file__).parents[2]
 

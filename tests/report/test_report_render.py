@@ -9,13 +9,13 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tests.report.report_sample import bare, figure, full
 from rich.console import Console
 
 from hwgen.errors import HwgenError, ToolMissingError
 from hwgen.report import Confusion, Report, html, markdown, terminal, write
 from hwgen.report.plots import plots
 from hwgen.report.render import percent
+from tests.report.report_sample import bare, figure, full
 
 VOID = {"meta", "br", "img", "link"}
 
@@ -92,6 +92,14 @@ def test_plots_of_what_is_known_only():
 def test_resources_without_a_board_are_shares_of_the_design():
     svg = plots(replace(full(), resources=()))["resources"]
     assert "share of the whole design" in svg
+
+
+def test_many_layers_share_the_rest():
+    report = full()
+    layers = tuple(replace(report.layers[0], name=f"layer{i}", lut=figure(1000.0 - i)) for i in range(14))
+    svg = plots(replace(report, layers=layers))["resources"]
+    assert "layer8" in svg
+    assert "layer9" not in svg
 
 
 def test_large_confusion_matrix_has_no_numbers():
