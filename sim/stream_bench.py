@@ -81,10 +81,28 @@ def faults(run: dict[str, Any], streams: list[dict[str, Any]]) -> list[str]:
         for kind, rule in (("misframed", "wrong first or last"), ("unstable", "a waiting beat changed")):
             if counts[kind][kind]:
                 found.append(f"{name}: frame {counts[kind]['frame']}, beat {counts[kind]['beat']}: {rule}")
+        if counts["frames"]["extra"]:
+            found.append(f"{name}: {counts['frames']['extra']} beats too many")
     if run["deadlock"]:
         found.append(f"no beat moved for {run['watchdog']} cycles after {run['frames_out']} of {run['frames']} frames")
     elif run["frames_out"] != run["frames"]:
         found.append(f"{run['frames_out']} frames came out, not {run['frames']}")
+    return found
+
+
+def timing_faults(run: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """Latency and interval that differ from the plan's, in a run without stalls."""
+    if run["stall_in"] or run["stall_out"] or not run["frames_out"]:
+        return []
+    came = [int(word) for word in Path(f"in_cycles_{run['index']}.txt").read_text().split()]
+    went = [int(word) for word in Path(f"out_cycles_{run['index']}.txt").read_text().split()]
+    found = []
+    if went[0] - came[0] != plan["latency"]:
+        found.append(f"latency: {went[0] - came[0]} cycles measured, {plan['latency']} by the formula")
+    half = len(went) // 2
+    if len(went) >= 4 and went[-1] - went[half] != plan["interval"] * (len(went) - 1 - half):
+        measured = (went[-1] - went[half]) / (len(went) - 1 - half)
+        found.append(f"interval: {measured:g} cycles a frame measured, {plan['interval']} by the formula")
     return found
 
 
@@ -96,6 +114,14 @@ async def stream(dut: Any) -> None:
     temporary = Path("results.json.tmp")
     temporary.write_text(json.dumps({"runs": runs}))
     temporary.replace("results.json")
-    if plan.get("strict"):
-        found = [f"run {run['index']}: {fault}" for run in runs for fault in faults(run, plan["streams"])]
+    if plan["strict"]:
+        found = [
+            f"run {run['index']}: {fault}"
+            for run in runs
+            for fault in [*faults(run, plan["streams"]), *timing_faults(run, plan)]
+        ]
         assert not found, "\n".join(found)
+        frames, cycles = sum(run["frames_out"] for run in runs), sum(run["cycles"] for run in runs)
+        Path("summary.txt").write_text(
+            f"bit-exact: {frames}/{frames} frames in {len(runs)} runs, {cycles} clock cycles\n"
+        )

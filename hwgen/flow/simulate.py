@@ -182,12 +182,8 @@ def simulate(
     except by `check`. Raises HwgenError for vectors that do not fit the streams, ToolFailedError when a tool fails.
     """
     streams = simulator.watched(design)
-    frames, vectors = _vectors(streams, codes, expected or {})
-    limit = watchdog or 4 * (design.latency + design.interval) + 10_000
-    plan = {
-        "streams": [{"name": stream.name, **stream.beats.to_json()} for stream in streams],
-        "runs": [_run_plan(k, run, frames, limit, vectors) for k, run in enumerate(runs)],
-    }
+    vectors = pack_vectors(streams, codes, expected or {})
+    plan = run_plan(design, len(np.asarray(codes)), runs, vectors, watchdog)
     executable = simulator.build(design, folder, on_line)
     with simulator.scratch_folder(folder) as scratch:
         for name, data in vectors.items():
@@ -207,10 +203,10 @@ def check(result: SimResult) -> SimResult:
     return result
 
 
-def _vectors(
+def pack_vectors(
     streams: Sequence[Stream], codes: npt.ArrayLike, expected: Mapping[str, npt.ArrayLike]
-) -> tuple[int, dict[str, bytes]]:
-    """The number of frames and the files that the harness reads, by name."""
+) -> dict[str, bytes]:
+    """The files that the harness reads, by name; raises HwgenError when they do not fit the streams."""
     unknown = set(expected) - {stream.name for stream in streams[1:]}
     if unknown:
         raise HwgenError(f"no stream of the design is called {sorted(unknown)[0]!r}")
@@ -221,7 +217,7 @@ def _vectors(
     for k, stream in enumerate(streams):
         if stream.name in expected and k:
             files[f"expected_{k}.bin"] = _pack(stream, expected[stream.name], frames)
-    return frames, files
+    return files
 
 
 def _pack(stream: Stream, codes: npt.ArrayLike, frames: int) -> bytes:
@@ -237,17 +233,36 @@ def _pack(stream: Stream, codes: npt.ArrayLike, frames: int) -> bytes:
         raise HwgenError(f"{stream.name}: {error}") from error
 
 
-def _run_plan(index: int, run: Run, frames: int, watchdog: int, vectors: Mapping[str, bytes]) -> dict[str, int]:
-    numbers = [int(name[9:-4]) for name in vectors if name.startswith("expected_")]
+def run_plan(
+    design: Design,
+    frames: int,
+    runs: Sequence[Run],
+    vectors: Mapping[str, bytes],
+    watchdog: int | None = None,
+    *,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """What run.json tells the bench (sim/stream_bench.py); `strict` makes the bench itself fail on faults."""
+    limit = watchdog or 4 * (design.latency + design.interval) + 10_000
+    compared = [k for k in range(1, len(simulator.watched(design))) if f"expected_{k}.bin" in vectors]
     return {
-        "index": index,
-        "frames": frames,
-        "seed": run.seed,
-        "stall_in": round(run.stall_in * FULL),
-        "stall_out": round(run.stall_out * FULL),
-        # A stalled stream stands still for longer without being dead.
-        "watchdog": min(int(watchdog / ((1 - run.stall_in) * (1 - run.stall_out))), (1 << 32) - 1),
-        "check": sum(1 << number for number in numbers),
+        "strict": strict,
+        "latency": design.latency,
+        "interval": design.interval,
+        "streams": [{"name": stream.name, **stream.beats.to_json()} for stream in simulator.watched(design)],
+        "runs": [
+            {
+                "index": k,
+                "frames": frames,
+                "seed": run.seed,
+                "stall_in": round(run.stall_in * FULL),
+                "stall_out": round(run.stall_out * FULL),
+                # A stalled stream stands still for longer without being dead.
+                "watchdog": min(int(limit / ((1 - run.stall_in) * (1 - run.stall_out))), (1 << 32) - 1),
+                "check": sum(1 << number for number in compared),
+            }
+            for k, run in enumerate(runs)
+        ],
     }
 
 

@@ -37,6 +37,9 @@ BENCH = ("bench_source.sv", "bench_sink.sv", "bench_monitor.sv")
 # start from random values (see `launch`).
 ARGUMENTS = ("--vpi", "--timing", "--prefix", "Vtop", "-O3", "--x-assign", "fast", "-Wno-fatal")
 
+# -O1 gives the speed of -O3 (within 5 % on folded matrix units) for two thirds of the compile time.
+MAKE_VARIABLES = {**verilator.MAKE_VARIABLES, "OPT_FAST": "-O1"}
+
 OnProgress = Callable[[int, int], None]
 """Called with (number of the run, frames that have come out)."""
 
@@ -52,13 +55,16 @@ class Stream:
 
 def watched(design: Design) -> tuple[Stream, ...]:
     """The streams that are compared: the input first, then the output of every graph node, the design's output last."""
-    last = {stage.node: stage for stage in design.stages if stage.node}
-    taps = [stage for stage in last.values() if stage is not design.stages[-1]]
-    names = [stage.node for stage in design.stages if stage.node]
+    last = {stage.node: stage for stage in design.stages if stage.node is not None}
+    end = design.stages[-1]
     return (
         Stream("input", "i", design.input),
-        *(Stream(stage.node, f"dut.{_identifier(stage.name)}.o", stage.output) for stage in taps),
-        Stream(names[-1] if names else "output", "o", design.output),
+        *(
+            Stream(node, f"dut.{_identifier(stage.name)}.o", stage.output)
+            for node, stage in last.items()
+            if stage is not end
+        ),
+        Stream(end.node or "output", "o", design.output),
     )
 
 
@@ -83,7 +89,7 @@ def build(design: Design, folder: Path, on_line: child.OnLine | None = None) -> 
     """
     bench = [share("sim", name) for name in BENCH]
     texts = {"harness.sv": harness(design), "accel.v": design.verilog}
-    key = digest(_versions(), ARGUMENTS, verilator.MAKE_VARIABLES, texts, bench)
+    key = digest(_versions(), ARGUMENTS, MAKE_VARIABLES, texts, bench)
     log = folder / f"harness-{key[:16]}.log"
 
     def make(path: Path) -> None:
@@ -108,7 +114,7 @@ def _runtime(folder: Path, on_line: child.OnLine | None) -> Path:
         shutil.rmtree(path / "obj")
         (path / "empty.sv").unlink()
 
-    return step(folder, "runtime", digest(_versions(), ARGUMENTS, verilator.MAKE_VARIABLES), make).path
+    return step(folder, "runtime", digest(_versions(), ARGUMENTS, MAKE_VARIABLES), make).path
 
 
 def _compile(
@@ -123,7 +129,8 @@ def _compile(
         str(share("sim", "harness.vlt")), *map(str, sources), str(main),
     ]
     # fmt: on
-    environment = verilator.environment()
+    make = " ".join(f"{name}={value}" for name, value in MAKE_VARIABLES.items())
+    environment = {**verilator.environment(), "MAKEFLAGS": make}
     child.run(command, log=log, cwd=path, env=environment, timeout=3600, on_line=on_line)
     if runtime:
         # make does not compile again what is younger than the files that Verilator has just written.

