@@ -1,0 +1,256 @@
+"""What Brevitas and torch layers, functions and methods become: one function each, and the tables of them.
+
+Everything is read through the modules' attributes and NumPy; torch itself is not imported.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hwgen.formats import QONNX_ROUNDING, Bipolar, Int
+from hwgen.frontends.chain import (
+    MAX_BITS,
+    Chain,
+    Refuse,
+    Weights,
+    append_affine,
+    append_batch_norm,
+    append_clip,
+    append_dense,
+)
+from hwgen.ir import Array
+from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
+
+MINIFLOAT = "only integer quantizers are supported; this one arrives with minifloats"
+
+
+def array(tensor: Any) -> Array:
+    """A torch tensor as a NumPy array."""
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def _one_integer(what: str, tensor: Any, refuse: Refuse) -> int:
+    values = np.unique(array(tensor).astype(np.float64))
+    if len(values) != 1 or values[0] != np.rint(values[0]):
+        raise refuse(f"one whole {what} for all channels is supported, not {values[0]}..{values[-1]}")
+    return int(values[0])
+
+
+def _integer_format(proxy: Any, bits: int, refuse: Refuse) -> Bipolar | Int:
+    if not 1 <= bits <= MAX_BITS:
+        raise refuse(f"{bits} bits; 1 to {MAX_BITS} are supported")
+    return Bipolar() if bits == 1 else Int(bits, bool(proxy.is_signed), bool(proxy.is_narrow_range))
+
+
+def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> None:
+    """The activation function and the quantizer of an activation proxy."""
+    fused = getattr(proxy, "fused_activation_quant_proxy", None)
+    if fused is None:
+        return
+    impl = fused.activation_impl
+    kind = getattr(impl, "original_name", type(impl).__name__)
+    if kind == "ReLU":
+        chain.append(f"{name}.relu", Relu(), f"{name}.relu")
+    elif kind == "Hardtanh":
+        append_clip(chain, f"{name}.clip", f"{name}.clip", float(impl.min_val), float(impl.max_val), refuse)
+    elif kind != "Identity":
+        raise refuse(f"its activation function {kind} is not supported; known: ReLU, Hardtanh, none")
+    if not proxy.is_quant_enabled:
+        return
+    classes = {cls.__name__ for cls in type(proxy).__mro__}
+    quant = getattr(fused.tensor_quant, "original_name", type(fused.tensor_quant).__name__)
+    if "Dynamic" in type(proxy).__name__:
+        raise refuse("its scale depends on the input (dynamic quantization)")
+    if "ActQuantProxyFromInjector" not in classes or proxy.is_groupwise:
+        raise refuse(MINIFLOAT)
+    if quant not in ("RescalingIntQuant", "BinaryQuant", "ClampedBinaryQuant"):
+        raise refuse(f"its quantizer {quant} is not one that rounds evenly spaced numbers, or their sign")
+    bits = _one_integer("bit width", proxy.bit_width(), refuse)
+    fmt = _integer_format(proxy, bits, refuse)
+    zero_point = _one_integer("zero point", proxy.zero_point(), refuse)
+    mode = str(proxy.rounding_mode).upper()
+    if mode not in QONNX_ROUNDING:
+        raise refuse(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
+    scale = chain.per_channel(array(proxy.scale()), refuse)
+    rounding = "half_even" if bits == 1 else QONNX_ROUNDING[mode]
+    chain.append(name, Quantize(fmt, tuple(float(s) for s in scale), zero_point, rounding), name)
+
+
+def _quant_activation(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_activation(chain, f"{name}.input", layer.input_quant, refuse)
+    _append_activation(chain, name, layer.act_quant, refuse)
+
+
+def _quant_linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_activation(chain, f"{name}.input", layer.input_quant, refuse)
+    if not layer.weight_quant.is_quant_enabled:
+        raise refuse("its weights are not quantized")
+    weight = layer.quant_weight()
+    if not hasattr(weight, "bit_width") or not hasattr(weight, "zero_point") or weight.value.ndim != 2:
+        raise refuse(MINIFLOAT)
+    value, scale = (array(t).astype(np.float64) for t in (weight.value, weight.scale))
+    if not np.isfinite(value).all() or not np.isfinite(scale).all():
+        raise refuse("its weights hold NaN or infinity")
+    bits = _one_integer("bit width", weight.bit_width, refuse)
+    fmt = _integer_format(layer.weight_quant, bits, refuse)
+    zero_point = 0 if bits == 1 else _one_integer("zero point", weight.zero_point, refuse)
+    codes = (value > 0) if bits == 1 else np.rint(value / scale) + zero_point
+    weights = Weights(codes.astype(np.int64), np.broadcast_to(scale, value.shape), fmt, zero_point)
+    append_dense(chain, name, f"{name}.product", weights, refuse)
+    if layer.bias is not None:
+        bias = biases[id(layer.bias_quant)] if layer.bias_quant.is_quant_enabled else array(layer.bias)
+        append_affine(chain, f"{name}.bias", f"{name}.bias", add=chain.per_channel(bias, refuse))
+    _append_activation(chain, f"{name}.output", layer.output_quant, refuse)
+
+
+def _linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    raise refuse("its weights are not quantized: use brevitas.nn.QuantLinear")
+
+
+def _batch_norm(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    if layer.running_mean is None:
+        raise refuse("it has no running statistics")
+    mean, var = array(layer.running_mean), array(layer.running_var)
+    gamma, beta = (np.ones(1), np.zeros(1)) if layer.weight is None else (array(layer.weight), array(layer.bias))
+    # As ONNX has it, in float32: both importers give the same graph.
+    append_batch_norm(chain, name, name, (gamma, beta, mean, var), float(np.float32(layer.eps)), refuse)
+
+
+def _no_change(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    """Nothing at inference."""
+
+
+def _relu(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    chain.append(name, Relu(), name)
+
+
+def _hardtanh(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    append_clip(chain, name, name, float(layer.min_val), float(layer.max_val), refuse)
+
+
+def _flatten(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_flatten(chain, name, layer.start_dim, layer.end_dim, refuse)
+
+
+def _append_flatten(chain: Chain, name: str, start: int, end: int, refuse: Refuse) -> None:
+    rank = len(chain.shape) + 1
+    if start % rank != 1 or end % rank != rank - 1:
+        raise refuse(f"it flattens axes {start} to {end}; only all axes behind the batch are supported")
+    chain.append(name, Reshape((math.prod(chain.shape),)), name)
+
+
+def _softmax(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_on_channels(chain, name, Softmax(), layer.dim, refuse)
+
+
+def _append_on_channels(chain: Chain, name: str, op: Softmax | ArgMax, axis: int | None, refuse: Refuse) -> None:
+    if axis not in (-1, len(chain.shape)):
+        raise refuse(f"axis {axis} is not the last axis")
+    chain.append(name, op, name)
+
+
+LayerImporter = Callable[[Chain, str, Any, Mapping[int, Array], Refuse], None]
+
+MODULES: dict[str, LayerImporter] = {
+    "BatchNorm1d": _batch_norm,
+    "Dropout": _no_change,
+    "Flatten": _flatten,
+    "Hardtanh": _hardtanh,
+    "Identity": _no_change,
+    "Linear": _linear,
+    "QuantHardTanh": _quant_activation,
+    "QuantIdentity": _quant_activation,
+    "QuantLinear": _quant_linear,
+    "QuantReLU": _quant_activation,
+    "ReLU": _relu,
+    "Softmax": _softmax,
+}
+"""Layers, by the name of the nearest class that is listed."""
+
+
+def _arithmetic(
+    chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse, kind: str
+) -> None:
+    if kwargs or len(args) != 2:
+        raise refuse("it needs two operands and no options")
+    constants = [i for i, arg in enumerate(args) if isinstance(arg, int | float | np.ndarray)]
+    if len(constants) != 1:
+        raise refuse("one operand must be a constant")
+    first = constants[0] == 0
+    # Computed in float32 by torch.
+    value = chain.per_channel(np.asarray(args[constants[0]], dtype=np.float32), refuse)
+    if kind == "mul":
+        append_affine(chain, name, name, mul=value)
+    elif kind == "add":
+        append_affine(chain, name, name, add=value)
+    elif kind == "sub":
+        append_affine(chain, name, name, mul=-1 if first else 1, add=value if first else -value)
+    elif first or (value == 0).any():
+        raise refuse("a constant divided by the tensor, or a division by zero, is not affine")
+    else:
+        append_affine(chain, name, name, div=value)
+
+
+def _kind(kind: str) -> FunctionImporter:
+    return lambda chain, name, args, kwargs, refuse: _arithmetic(chain, name, args, kwargs, refuse, kind)
+
+
+def _view(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    wanted = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
+    if kwargs or not all(isinstance(n, int) for n in wanted):
+        raise refuse("its shape is not constant: dynamic shapes are not supported")
+    chain.append(name, Reshape(chain.reshaped(wanted, refuse)), name)
+
+
+def _flatten_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    start = args[1] if len(args) > 1 else kwargs.get("start_dim", 0)
+    end = args[2] if len(args) > 2 else kwargs.get("end_dim", -1)
+    _append_flatten(chain, name, start, end, refuse)
+
+
+def _relu_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    chain.append(name, Relu(), name)
+
+
+def _ignored(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    """Nothing at inference."""
+
+
+def _attribute(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    if args[1] not in ("value", "tensor"):
+        raise refuse(f"the attribute {args[1]!r} is not supported; known: value")
+
+
+def _softmax_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    _append_on_channels(chain, name, Softmax(), args[1] if len(args) > 1 else kwargs.get("dim"), refuse)
+
+
+def _argmax_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    _append_on_channels(chain, name, ArgMax(), args[1] if len(args) > 1 else kwargs.get("dim"), refuse)
+
+
+FunctionImporter = Callable[[Chain, str, Sequence[Any], Mapping[str, Any], Refuse], None]
+
+FUNCTIONS: dict[str, FunctionImporter] = {
+    "add": _kind("add"),
+    "argmax": _argmax_function,
+    "contiguous": _ignored,
+    "detach": _ignored,
+    "div": _kind("div"),
+    "dropout": _ignored,
+    "flatten": _flatten_function,
+    "float": _ignored,
+    "getattr": _attribute,
+    "mul": _kind("mul"),
+    "relu": _relu_function,
+    "reshape": _view,
+    "softmax": _softmax_function,
+    "sub": _kind("sub"),
+    "truediv": _kind("div"),
+    "view": _view,
+}
+"""Functions and tensor methods, by name."""
