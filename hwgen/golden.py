@@ -199,12 +199,11 @@ def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
     first, last = carrier(op.first), carrier(op.first + op.steps)
 
     def kernel(value: Carrier) -> Carrier:
-        out = value * slope
-        out += offset
-        np.floor(out, out=out)
-        np.maximum(out, first, out=out)
-        np.minimum(out, last, out=out)
-        return out
+        # In place: a kernel owns what the one before it made.
+        value *= slope
+        value += offset
+        np.floor(value, out=value)
+        return np.clip(value, first, last, out=value)
 
     return kernel
 
