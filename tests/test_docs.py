@@ -175,6 +175,14 @@ def test_importers_are_documented() -> None:
     assert sorted(re.findall(r"`(\w+)`", " ".join(rows))) == sorted(IMPORTERS)
 
 
+def test_brevitas_layers_are_documented() -> None:
+    from hwgen.frontends.brevitas_layers import MODULES
+
+    text = (ROOT / "docs" / "frontends.md").read_text()
+    listed = text[text.index("A Brevitas module may hold these layers") : text.index("and these functions")]
+    assert sorted(set(re.findall(r"`(\w+)`", listed)) - {"torch"}) == sorted({*MODULES} - {"Linear"})
+
+
 def test_exit_codes_are_documented() -> None:
     from hwgen import errors
 
