@@ -192,6 +192,8 @@ def launch(
     with the path and the end of the log when the simulator crashes, cocotb fails, or there are no results.
     """
     write_atomic(folder / "run.json", json.dumps(plan))
+    for name in ("results.json", "results.xml"):
+        (folder / name).unlink(missing_ok=True)
     log = folder / "simulation.log"
     last: list[str] = []
 
@@ -249,7 +251,10 @@ def _cocotb_fault(path: Path) -> str | None:
     """What cocotb's result file says against a run, or None."""
     if not path.is_file():
         return "left no results.xml of cocotb"
-    cases = list(ET.parse(path).getroot().iter("testcase"))
+    try:
+        cases = list(ET.parse(path).getroot().iter("testcase"))
+    except ET.ParseError:
+        return "left a results.xml that cannot be read"
     if not cases:
         return "ran no cocotb test"
     for case in cases:

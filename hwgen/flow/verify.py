@@ -56,13 +56,25 @@ class VerifyResult:
             "bit_exact": True,
             "frames": self.frames,
             "beats": dict(self.beats),
-            "runs": [{"stall_in": run.stall_in, "stall_out": run.stall_out, "seed": run.seed} for run in self.runs],
+            "runs": [self._run_json(run) for run in self.runs],
             "latency": self.latency,
             "interval": self.interval,
             "cycles": self.cycles,
             "wall_seconds": self.wall_seconds,
             "cpu_seconds": self.cpu_seconds,
             "cycles_per_cpu_second": self.cycles_per_cpu_second,
+        }
+
+    def _run_json(self, run: Run) -> dict[str, Any]:
+        measured = _unstalled(run)
+        return {
+            "name": str(run),
+            "frames": self.frames,
+            "stall_in": run.stall_in,
+            "stall_out": run.stall_out,
+            "seed": run.seed,
+            "latency": self.latency if measured else None,
+            "interval": self.interval if measured else None,
         }
 
 
