@@ -42,6 +42,16 @@ _SYNTH: dict[Family, str] = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
 }
 
+# Passes before synthesis. On ECP5 Yosys would put products of two bits and more on the 18x18 multipliers, which without
+# their own registers are slower than a small multiplier of LUTs, far to reach and soon used up: those whose product has
+# less than 11 bits, the limit that Yosys itself has for the iCE40, are turned into adders first.
+_SMALL = ("select -set small t:$mul r:Y_WIDTH<11 %i", "alumacc @small")
+_PREPARE: dict[Family, tuple[str, ...]] = {
+    "ecp5": ("proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
+    "ice40": (),
+    "xcup": (),
+}
+
 _RUNNER = Path(__file__).with_name("pyosys_run.py")
 
 
@@ -121,6 +131,7 @@ def synthesis_script(
     lines.append(f"hierarchy -top {quote(top)}")
     # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
     lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
+    lines += _PREPARE[family]
     lines += [f"{_SYNTH[family]} -top {quote(top)}", f"tee -q -o {quote(stat)} stat -json"]
     if netlist is not None:
         if keep:

@@ -56,6 +56,12 @@ def test_a_script_has_the_sources_the_kept_modules_and_the_outputs() -> None:
         'read_verilog -sv -DX=1 "a b.v"',
         "hierarchy -top top",
         "setattr -mod -set keep_hierarchy 1 top.l0",
+        "proc",
+        "opt_expr",
+        "opt_clean",
+        "wreduce t:$mul",
+        "select -set small t:$mul r:Y_WIDTH<11 %i",
+        "alumacc @small",
         "synth_ecp5 -top top",
         "tee -q -o stat.json stat -json",
         "setattr -mod -unset keep_hierarchy *",
@@ -84,6 +90,17 @@ def test_synthesis_counts_every_kept_module(tmp_path: Path, family: yosys.Family
     assert done.netlist is not None
     assert '"type": "layer"' not in done.netlist.read_text()
     assert done.note == ""
+
+
+@pytest.mark.parametrize("family", ["ecp5", "ice40"])
+@pytest.mark.parametrize(("bits", "dsps"), [(4, 0), (8, 1)])
+def test_small_products_take_no_multiplier(tmp_path: Path, family: yosys.Family, bits: int, dsps: int) -> None:
+    source = tmp_path / "top.v"
+    ports = f"input signed [{bits - 1}:0] a, b, output signed [{2 * bits + 9}:0] y"
+    source.write_text(f"module top({ports}); assign y = a * b; endmodule\n")
+    done = yosys.synthesise([source], "top", family, tmp_path / "out")
+    assert done.statistics.total.dsp == dsps
+    assert (done.statistics.total.lut == 0) == bool(dsps)
 
 
 @pytest.mark.slow
