@@ -11,6 +11,7 @@ from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import reorder
 from hwgen.passes.requantize import absorb_requantizers
 from hwgen.passes.tidy import tidy
+from hwgen.passes.ties import Comparison, Tie, explain
 from hwgen.passes.verify import verify
 
 PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
@@ -45,10 +46,13 @@ def freeze(graph: Graph, requantize: str = "auto") -> Graph:
 
 __all__ = [
     "PIPELINE",
+    "Comparison",
+    "Tie",
     "absorb_argmax",
     "absorb_bias",
     "absorb_requantizers",
     "affine_behind_dense",
+    "explain",
     "freeze",
     "lower_dense",
     "reorder",

@@ -1,0 +1,250 @@
+"""Explain where a floating-point run of a network and its frozen integer graph give different codes.
+
+The frozen graph rounds the exact number; float32 computes that number with errors. The codes may differ only where
+the exact number lies on a rounding boundary, or as close to it as float32 errs: a float tie. This is proven here for
+every frame that differs: at the first quantizer where it does, with exact rationals. What differs behind that in the
+same frame follows from it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Bipolar, Codes, Real
+from hwgen.ir import Array, Graph, Node, TensorType
+from hwgen.ops import Affine, MatVec, Quantize, Requantize
+from hwgen.passes.chain import chain
+from hwgen.passes.exact import Line, boundary, lines
+from hwgen.passes.requantize import absorb_requantizers
+
+ULPS = 16.0
+"""Float32 ulps (2^-23) of the largest magnitude met on the way, that count as the error of the float run."""
+
+
+@dataclass(frozen=True)
+class Tie:
+    """One code that differs where nothing ahead of it does.
+
+    node: the quantizer. code, oracle_code: of the frozen graph and of the float run. distance: from the exact number
+    to the farthest boundary between both codes, in output steps. bound: how far float32 may err there, in the same
+    unit. ulps: the distance in float32 ulps of the largest magnitude met.
+    """
+
+    frame: int
+    node: str
+    channel: int
+    code: int
+    oracle_code: int
+    distance: float
+    bound: float
+    ulps: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether the exact number is as close to the boundary as the float run errs."""
+        return self.distance <= self.bound
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """frames: how many were compared; differing: those with any code that differs; ties: the first ones of each."""
+
+    frames: int
+    differing: tuple[int, ...]
+    ties: tuple[Tie, ...]
+
+    @property
+    def unexplained(self) -> tuple[Tie, ...]:
+        return tuple(tie for tie in self.ties if not tie.proven)
+
+    def by_node(self) -> dict[str, int]:
+        """Ties counted by node."""
+        nodes = [tie.node for tie in self.ties]
+        return {name: nodes.count(name) for name in dict.fromkeys(nodes)}
+
+
+def explain(
+    imported: Graph,
+    frozen: Graph,
+    x: npt.ArrayLike,
+    codes: Mapping[str, Codes],
+    oracle: Mapping[str, npt.ArrayLike],
+    ulps: float = ULPS,
+) -> Comparison:
+    """Compare the codes of every quantizer, in order, and prove the first difference of each frame to be a tie.
+
+    imported, frozen: the graph from a frontend, and `freeze` of it. x: the real inputs (frames, *shape).
+    codes: every tensor of the frozen graph (`golden.trace`). oracle: real values of the same tensors in the float
+    run (frames, ...), by the names of the imported graph; also the output's, if that is a sum (its codes are then
+    value / scale, rounded).
+    Raises HwgenError if `oracle` lacks a tensor.
+    """
+    lowered = _lowered(imported)
+    nodes = chain(lowered)
+    frames = next(iter(codes.values())).shape[0]
+    undecided = np.ones(frames, dtype=bool)
+    ties: list[Tie] = []
+    start = lowered.inputs[0]
+    ties += _input_ties(lowered, x, *_pair(start.name, start.type, codes, oracle), undecided, ulps)
+    last, since = start.name, 0
+    for index, node in enumerate(nodes):
+        if isinstance(node.op, Quantize):
+            kind = lowered.types[node.output]
+            mine, theirs = _pair(node.output, kind, codes, oracle)
+            section = _Section(lowered.types[last], nodes[since : index + 1], _dyadic_error(frozen, node))
+            ties += section.ties(codes[last], mine, theirs, undecided, ulps)
+            last, since = node.output, index + 1
+    if frozen.outputs[0] != last and frozen.outputs[0] in oracle and isinstance(frozen.nodes[-1].op, MatVec):
+        kind = frozen.output_type
+        mine, theirs = _pair(frozen.outputs[0], kind, codes, oracle)
+        ties += _sum_differences(frozen, mine, theirs, undecided)
+    return Comparison(frames, tuple(int(f) for f in np.flatnonzero(~undecided)), tuple(ties))
+
+
+def _lowered(imported: Graph) -> Graph:
+    """The pipeline up to where requantizers are made: integer products, and the real operations behind them."""
+    # Imported here: the package imports this module.
+    from hwgen.passes import PIPELINE
+
+    graph = imported
+    for step in itertools.takewhile(lambda step: step is not absorb_requantizers, PIPELINE):
+        graph = step(graph)
+    return graph
+
+
+def _pair(
+    name: str, kind: TensorType, codes: Mapping[str, Codes], oracle: Mapping[str, npt.ArrayLike]
+) -> tuple[Codes, Codes]:
+    """The tensor's codes in both runs, each (frames, numbers)."""
+    if name not in oracle:
+        raise HwgenError(f"the float run gives no tensor {name!r} to compare with")
+    mine = codes[name]
+    theirs = kind.encode(np.asarray(oracle[name], dtype=np.float64).reshape(mine.shape))
+    return mine.reshape(len(mine), -1), theirs.reshape(len(mine), -1)
+
+
+def _first_differences(mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """(frame, place) of the codes that differ in frames without an earlier difference; these become decided."""
+    differs = (mine != theirs) & undecided[:, None]
+    undecided &= ~differs.any(axis=1)
+    return [(int(frame), int(place)) for frame, place in np.argwhere(differs)]
+
+
+def _distance(u: Fraction, op: Quantize, code: int, oracle_code: int) -> Fraction:
+    """From `u` to the farthest boundary between two codes, in output steps."""
+    if isinstance(op.format, Bipolar):
+        return abs(u)
+    between = range(min(code, oracle_code) + 1, max(code, oracle_code) + 1)
+    return max(abs(u - Fraction(boundary(k, op.rounding)[0], 2)) for k in between)
+
+
+@dataclass(frozen=True)
+class _Section:
+    """From codes of type `x` through `nodes`, of which the last is a quantizer."""
+
+    x: TensorType
+    nodes: Sequence[Node]
+    dyadic_error: Mapping[int, tuple[int, int]]
+
+    def ties(
+        self, entering: Codes, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_], ulps: float
+    ) -> list[Tie]:
+        places = _first_differences(mine, theirs, undecided)
+        if not places:
+            return []
+        quantizer, between = self.nodes[-1], list(self.nodes[:-1])
+        op = quantizer.op
+        assert isinstance(op, Quantize)
+        sums, kind = entering, self.x
+        magnitude = np.abs(self.x.decode(entering))
+        if between and isinstance(between[0].op, MatVec):
+            product = between.pop(0).op
+            assert isinstance(product, MatVec)
+            kind, sums = product.infer(self.x), product.run(entering)
+            worth = np.abs(self.x.codes_format.decode(entering))
+            magnitude = (worth @ np.abs(product.worth).T + np.abs(product.bias)) * np.array(product.scale)
+        steps = _magnitudes(magnitude, between, op)
+        exact = lines(kind, between, quantizer)
+        found = []
+        for frame, place in places:
+            channel = place % len(exact)
+            code = int(sums[frame].reshape(-1)[place])
+            u = exact[channel].at(code)
+            largest = float(steps[frame].reshape(-1)[place]) * 2.0**-23
+            bound = ulps * largest + self._dyadic(channel, exact[channel], code)
+            found.append(_tie(frame, quantizer.name, place, u, op, mine, theirs, bound, largest))
+        return found
+
+    def _dyadic(self, channel: int, line: Line, code: int) -> float:
+        """How far a dyadic requantizer may be from the exact number, in output steps."""
+        if channel not in self.dyadic_error:
+            return 0.0
+        multiplier, shift = self.dyadic_error[channel]
+        return float(abs(Fraction(multiplier, 1 << shift) - abs(line.slope)) * abs(code)) + 2.0 ** -(shift + 1)
+
+
+def _tie(
+    frame: int, name: str, place: int, u: Fraction, op: Quantize, mine: Codes, theirs: Codes, bound: float, ulp: float
+) -> Tie:
+    code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
+    distance = float(_distance(u, op, code, oracle_code))
+    return Tie(frame, name, place, code, oracle_code, distance, bound, distance / ulp if ulp else 0.0)
+
+
+def _magnitudes(magnitude: Real, between: Sequence[Node], op: Quantize) -> Array:
+    """The largest magnitude that a float run meets up to the quantizer, in its steps: errors are relative to it."""
+    for node in between:
+        if isinstance(node.op, Affine):
+            magnitude = magnitude * np.abs(node.op.mul / node.op.div) + np.abs(node.op.add)
+    return np.asarray(magnitude / np.array(op.scale) + abs(op.zero_point))
+
+
+def _input_ties(
+    lowered: Graph, x: npt.ArrayLike, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_], ulps: float
+) -> list[Tie]:
+    kind = lowered.input_type
+    real = np.asarray(x, dtype=np.float64).reshape(-1, *lowered.pre_shape)
+    magnitude = np.abs(real)
+    for op in lowered.pre:
+        real, magnitude = op.run(real), op.run(magnitude) if not isinstance(op, Affine) else _grown(magnitude, op)
+    quantizer = Quantize(kind.codes_format, kind.scale, kind.zero_point, lowered.input_rounding)
+    steps = _magnitudes(magnitude, (), quantizer).reshape(len(mine), -1)
+    real, scale = real.reshape(len(mine), -1), np.broadcast_to(np.array(kind.scale), (kind.channels,))
+    found = []
+    for frame, place in _first_differences(mine, theirs, undecided):
+        u = Fraction(float(real[frame, place])) / Fraction(float(scale[place % len(scale)])) + kind.zero_point
+        largest = float(steps[frame, place]) * 2.0**-23
+        found.append(_tie(frame, "input", place, u, quantizer, mine, theirs, ulps * largest, largest))
+    return found
+
+
+def _grown(magnitude: Real, op: Affine) -> Real:
+    return np.asarray(magnitude * np.abs(op.mul / op.div) + np.abs(op.add))
+
+
+def _dyadic_error(frozen: Graph, quantizer: Node) -> dict[int, tuple[int, int]]:
+    """(multiplier, shift) of each channel if the frozen graph multiplies by a rounded scale here."""
+    for node in frozen.nodes:
+        if node.name == quantizer.name and isinstance(node.op, Requantize):
+            channels = frozen.types[node.output].channels
+            multiplier, shift = (np.broadcast_to(a, (channels,)) for a in (node.op.multiplier, node.op.shift))
+            return {c: (int(multiplier[c]), int(shift[c])) for c in range(channels)}
+    return {}
+
+
+def _sum_differences(frozen: Graph, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_]) -> list[Tie]:
+    """The last sums: float32 holds them exactly below 2^24, so that a difference there is never a tie."""
+    name = frozen.nodes[-1].name
+    found = []
+    for frame, place in _first_differences(mine, theirs, undecided):
+        code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
+        largest = max(abs(code), abs(oracle_code)) * 2.0**-23
+        found.append(Tie(frame, name, place, code, oracle_code, abs(code - oracle_code), largest, 0.0))
+    return found
