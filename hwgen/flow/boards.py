@@ -87,6 +87,14 @@ class Board(_Strict):
         self.divisor()
         return self
 
+    def at(self, design_mhz: float) -> Board:
+        """The same board with another design clock, in MHz. Raises HwgenError for one that its UART cannot use."""
+        clock = {**self.clock.model_dump(), "design_mhz": design_mhz}
+        try:
+            return Board.model_validate({**self.model_dump(), "clock": clock})
+        except ValidationError as error:
+            raise HwgenError(f"{self.name} cannot run at {design_mhz:g} MHz: {_faults(error)}") from error
+
     def divisor(self) -> int:
         """Design clock cycles per bit of the UART; the rate must come out within one percent."""
         if self.baud is None:
@@ -96,6 +104,10 @@ class Board(_Strict):
         if divisor < 4 or abs(divisor / exact - 1) > 0.01:
             raise ValueError(f"{self.clock.design_mhz:g} MHz cannot make {self.baud} baud within one percent")
         return divisor
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc'])) or 'board'}: {e['msg']}" for e in error.errors())
 
 
 def list_boards() -> tuple[str, ...]:
@@ -128,5 +140,4 @@ def _read(path: Path) -> Board:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise HwgenError(f"the board file {path} is not TOML: {error}") from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'board'}: {e['msg']}" for e in error.errors())
-        raise HwgenError(f"the board file {path} is wrong: {faults}") from error
+        raise HwgenError(f"the board file {path} is wrong: {_faults(error)}") from error

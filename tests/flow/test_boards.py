@@ -120,3 +120,16 @@ def test_a_missing_board_file(tmp_path: Path) -> None:
 def test_a_board_without_a_uart_has_no_divisor() -> None:
     with pytest.raises(ValueError, match="the board ultra96 has no UART"):
         load_board("ultra96").divisor()
+
+
+def test_a_board_at_another_clock() -> None:
+    board = load_board("ulx3s").at(80)
+    assert (board.clock.mhz, board.clock.design_mhz, board.divisor()) == (25, 80, 80)
+    with pytest.raises(
+        HwgenError, match=r"ulx3s cannot run at 2 MHz: board: .*cannot make 1000000 baud within one percent"
+    ):
+        load_board("ulx3s").at(2)
+    with pytest.raises(
+        HwgenError, match=r"ulx3s cannot run at -1 MHz: clock\.design_mhz: Input should be greater than 0"
+    ):
+        load_board("ulx3s").at(-1)

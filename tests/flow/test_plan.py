@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,42 @@ def test_the_vivado_script_builds_and_checks() -> None:
     places = [tcl.index(part) for part in order]
     assert places == sorted(places)
     assert tcl.count("{") == tcl.count("}")
+
+
+@pytest.mark.parametrize("failing", [None, "place_design", "write_bitstream"])
+def test_the_vivado_script_runs_in_tcl(failing: str | None) -> None:
+    tkinter: Any = pytest.importorskip("tkinter")
+    tcl = tkinter.Tcl()
+    calls: list[str] = []
+
+    def command(name: str) -> Any:
+        def run(*words: str) -> str:
+            calls.append(" ".join((name, *words)))
+            if name == failing:
+                raise tkinter.TclError("no room")
+            return ""
+
+        return run
+
+    names = [
+        "read_verilog",
+        "read_xdc",
+        "synth_design",
+        "opt_design",
+        "place_design",
+        "phys_opt_design",
+        "route_design",
+    ]
+    names += ["report_utilization", "report_timing_summary", "write_checkpoint", "write_bitstream"]
+    for name in (*names, "set_property", "get_drc_checks", "puts", "exit"):
+        tcl.createcommand(name, command(name))
+    tcl.eval(plan(load_board("ultra96"), SOURCES).files["build.tcl"])
+    exits = [call for call in calls if call.startswith("exit")]
+    # The stand-in for exit returns, so that a failing script goes on to its last line.
+    assert exits[0] == ("exit 1" if failing else "exit 0")
+    if failing:
+        assert any(call.startswith("puts stderr ERROR:") for call in calls)
+        assert not [call for call in calls if call.startswith("write_bitstream")] or failing == "write_bitstream"
+    else:
+        assert [name for name in names if any(call.startswith(name) for call in calls)] == names
+        assert "read_verilog -sv board.sv" in calls
