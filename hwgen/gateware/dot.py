@@ -1,57 +1,60 @@
-"""Products of input lanes by constants or by weights from a ROM, and their sum in a pipelined tree."""
+"""Dot products of input lanes with weights: partial products, and their sum in a pipelined tree.
 
-from dataclasses import dataclass
+Narrow weights take no multiplier. With x = step * u + offset, u unsigned of n bits and ~u = 2**n - 1 - u,
+
+    w * x = |w| * step * u + w * offset                            for w >= 0
+    w * x = |w| * step * ~u + w * offset - |w| * step * (2**n - 1)  for w < 0
+
+so a product is the sum of u or ~u at the set bits of |w|, all unsigned, and a constant that goes into the bias.
+"""
+
+from dataclasses import dataclass, replace
 
 import numpy as np
 from amaranth.hdl import Const, Module, Shape, Signal, Value
 
+from hwgen.gateware.decode import Operand
 from hwgen.gateware.pipeline import register
+
+# Bits of |w| times bits of u up to which partial products in LUTs are preferred to a multiplier block.
+LUT_PRODUCT = 16
 
 
 @dataclass(frozen=True)
 class Term:
-    """A value of the dot product and its bounds for each row of weights: integer arrays of shape (rows,)."""
+    """A summand value * 2**shift, and the bounds of value for each row of weights: integer arrays of shape (rows,)."""
 
     value: Value
     low: np.ndarray
     high: np.ndarray
+    shift: int = 0
 
     @property
     def shape(self) -> Shape:
-        return Shape.cast(range(int(self.low.min()), int(self.high.max()) + 1))
+        return Shape.cast(range(min(int(self.low.min()), 0), int(self.high.max()) + 1))
+
+    @property
+    def full(self) -> Value:
+        return self.value << self.shift
+
+    def down_to(self, shift: int) -> "Term":
+        """The same summand with a smaller shift."""
+        up = self.shift - shift
+        return Term(self.value << up, self.low << up, self.high << up, shift)
+
+    @property
+    def is_zero(self) -> bool:
+        return not (self.low.any() or self.high.any())
 
 
-def product_bounds(weights: np.ndarray, low: int, high: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of weight * x for x from `low` to `high`, of the weights' shape."""
-    return np.minimum(weights * low, weights * high), np.maximum(weights * low, weights * high)
+def magnitude_bits(weights: np.ndarray) -> int:
+    """Bits of the greatest |weight|."""
+    return int(np.abs(weights).max()).bit_length()
 
 
 def tree_depth(terms: int) -> int:
     """Levels of a tree that adds `terms` values two by two."""
-    return (terms - 1).bit_length()
-
-
-def add_tree(m: Module, enable: Value, terms: list[Term], levels: int, name: str) -> Term:
-    """The sum of `terms`, each level of two-operand adders followed by a register; `levels` registers in all.
-
-    A register behind each adder costs no extra cell, and keeps synthesis from merging the tree into carry-save form,
-    which is larger on devices with carry chains.
-    """
-    rows = len(terms[0].low) if terms else 1
-    terms = [term for term in terms if term.low.any() or term.high.any()]
-    if not terms:
-        return Term(Const(0, 1), np.zeros(rows, int), np.zeros(rows, int))
-    for level in range(levels):
-        sums = []
-        for index in range(0, len(terms), 2):
-            pair = terms[index : index + 2]
-            low, high = sum(t.low for t in pair), sum(t.high for t in pair)
-            bare = Term(Const(0), low, high)
-            total = Signal(bare.shape, name=f"{name}_{level}_{index // 2}_sum")
-            m.d.comb += total.eq(sum(t.value for t in pair[1:]) + pair[0].value if pair[1:] else pair[0].value)
-            sums.append(Term(register(m, enable, total, f"{name}_{level}_{index // 2}"), low, high))
-        terms = sums
-    return terms[0]
+    return max(terms - 1, 0).bit_length()
 
 
 def signed_digits(value: int) -> list[tuple[int, int]]:
@@ -67,9 +70,65 @@ def signed_digits(value: int) -> list[tuple[int, int]]:
     return digits
 
 
-def times_constant(x: Value, constant: int) -> Value:
-    """x * constant as shifts, additions and subtractions: no multiplier."""
-    total: Value = Const(0)
-    for shift, sign in reversed(signed_digits(constant)):
-        total = total + (x << shift) if sign > 0 else total - (x << shift)
+def offset_correction(weights: np.ndarray, step: int, offset: int, greatest: int, *, digits: bool) -> np.ndarray:
+    """What the partial products of each output leave out, per output: shape (out,) for weights (out, in).
+
+    `greatest` is 2**n - 1; `digits` tells that weights are split into signed digits, of which each is complemented on
+    its own.
+    """
+    negative = np.maximum(-weights, 0)
+    if digits:
+        parts = [-sum(min(sign, 0) << shift for shift, sign in signed_digits(int(w))) for w in weights.ravel()]
+        negative = np.array(parts, dtype=np.int64).reshape(weights.shape)
+    return (weights * offset - negative * step * greatest).sum(axis=1)
+
+
+def constant_terms(x: Operand, weight: int) -> list[Term]:
+    """Summands of |weight| * u for a constant weight: one for each of its signed digits."""
+    terms = []
+    for shift, sign in signed_digits(weight):
+        bits = x.bits if sign > 0 else ~x.bits
+        high = np.array([(1 << len(x.bits)) - 1])
+        terms.append(Term(bits, 0 * high, high, shift))
+    return terms
+
+
+def partial_terms(x: Operand, word: Value, bits: int, column: np.ndarray) -> list[Term]:
+    """Summands of |w| * u (or ~u where w is negative), one for each bit of the magnitude.
+
+    word: |w| in its lowest `bits` bits, then whether w is negative. column: the weights that it can be, for bounds.
+    """
+    terms = []
+    negative = word.bit_select(bits, 1)
+    u = x.bits ^ negative.replicate(len(x.bits))
+    for shift in range(magnitude_bits(column)):
+        used = (np.abs(column) >> shift) & 1
+        value = u & word[shift].replicate(len(u))
+        high = used * ((1 << len(u)) - 1)
+        terms.append(Term(value, 0 * high, high, shift))
+    return terms
+
+
+def add_tree(m: Module, enable: Value, terms: list[Term], levels: int, name: str) -> Term:
+    """The sum of `terms`, each level of two-operand adders followed by a register; `levels` registers in all.
+
+    A register behind each adder costs no extra cell, and keeps synthesis from merging the tree into carry-save form,
+    which is larger on devices with carry chains.
+    """
+    terms = [term for term in terms if not term.is_zero]
+    if not terms:
+        return Term(Const(0, 1), np.zeros(1, int), np.zeros(1, int))
+    for level in range(levels):
+        sums = []
+        for index in range(0, len(terms), 2):
+            pair = terms[index : index + 2]
+            shift = min(term.shift for term in pair)
+            pair = [term.down_to(shift) for term in pair]
+            both = Term(sum(t.value for t in pair), sum(t.low for t in pair), sum(t.high for t in pair), shift)
+            place = f"{name}_{level}_{index // 2}"
+            exact = Signal(both.shape, name=f"{place}_sum")
+            m.d.comb += exact.eq(both.value)
+            sums.append(replace(both, value=register(m, enable, exact, place)))
+        terms = sums
+    (total,) = terms
     return total

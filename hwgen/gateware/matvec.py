@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen import ops
 from hwgen.gateware import dot, timing
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.decode import decode
+from hwgen.gateware.decode import Operand, decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
 
@@ -23,7 +23,9 @@ class MatVec(wiring.Component):
 
     Parameters: `op`, the type `x` of its input tensor, and `fold`, which must divide the layer.
     Ports: `i`, a stream of x.size / SIMD beats a frame; `o`, a stream of beats of PE sums.
-    Pipeline: operands, products, ceil(log2 SIMD) tree levels, accumulator: depth = 3 + ceil(log2 SIMD) clocks.
+    Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
+    "lut" for narrow weights: partial products and adders; else "multiplier".
+    Pipeline: operands, products and adder tree (`levels` registers), accumulator: depth = levels + 2 clocks.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.
     Latency: interval - 1 + depth clocks from the first input beat to the last output beat.
     """
@@ -33,13 +35,30 @@ class MatVec(wiring.Component):
         self.op, self.x, self.fold = op, x, fold
         out, inner = op.weight.shape
         self.neuron_folds, self.synapse_folds = out // fold.pe, inner // fold.simd
-        self.positions = x.size // inner
         self.input = beats_of(x, fold.simd)
         self.output = beats_of(op.infer(x), fold.pe)
-        self.levels = dot.tree_depth(fold.simd)
-        self.depth = 3 + self.levels
+        # Worth of the weights by (row of the ROM, PE lane, SIMD lane).
+        shape = (self.neuron_folds, fold.pe, self.synapse_folds, fold.simd)
+        self.weights = op.worth.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, fold.pe, fold.simd)
+        self.products, self.product_levels = self._choose_products()
+        self.levels = self.product_levels + (0 if self.products == "constant" else dot.tree_depth(fold.simd))
+        self.depth = self.levels + 2
         self.latency = self.interval - 1 + self.depth
+        # Clocks from one output beat to the next, at least.
+        self.spacing = self.synapse_folds
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def _choose_products(self) -> tuple[str, int]:
+        """The kind of products, and register levels from the operands to the products (constants: to the sum)."""
+        bits = dot.magnitude_bits(self.weights)
+        if len(self.weights) == 1:
+            digits = [[len(dot.signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
+            return "constant", max(dot.tree_depth(sum(lane)) for lane in digits) or 1
+        # The biases are looked up one level before the accumulator, so there is one level at least.
+        least = 1 if self.fold.simd == 1 else 0
+        if bits * self.x.codes_format.bits <= dot.LUT_PRODUCT:
+            return "lut", max(dot.tree_depth(bits), least)
+        return "multiplier", 1
 
     def timing(self, sink: timing.Push) -> timing.Push:
         return timing.matvec(self.synapse_folds, self.neuron_folds, self.depth, sink)
@@ -50,15 +69,14 @@ class MatVec(wiring.Component):
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
         flags, row, lanes = self._issue(m, enable)
         stages = [flags.delayed(m, enable, 0)]
-        for stage in range(1, self.depth - 1):
-            stages.append(stages[-1].delayed(m, enable, stage))
-        weights = self._weights(m, enable, row)
-        biases = self._biases(m, enable, stages[-2])
+        for stage in range(self.levels):
+            stages.append(stages[-1].delayed(m, enable, stage + 1))
+        totals = self._dot_products(m, enable, row, lanes)
+        step = lanes[0].step if self.products != "multiplier" else 1
+        biases = self._biases(m, enable, stages[-2], lanes[0])
         final = stages[-1]
-        for lane in range(self.fold.pe):
-            terms = [self._product(m, enable, weights, lane, i, lanes[i]) for i in range(self.fold.simd)]
-            total = dot.add_tree(m, enable, terms, self.levels, f"tree_{lane}")
-            self._accumulate(m, enable & final.valid, final.start, total.value, biases[lane], lane)
+        for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
+            self._accumulate(m, enable & final.valid, final.start, total * step, bias, lane)
         with m.If(enable):
             m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [
@@ -67,7 +85,7 @@ class MatVec(wiring.Component):
         ]
         return m
 
-    def _issue(self, m, enable):
+    def _issue(self, m, enable) -> tuple[Flags, Value, list[Operand]]:
         """Take or repeat one input beat a clock; gives its flags, the weights' row and the decoded operand lanes."""
         step, filling = Signal(), Signal()
         synapse, start, end = counter(m, step, self.synapse_folds, "synapse")
@@ -94,8 +112,7 @@ class MatVec(wiring.Component):
             start=start,
             end=end,
         )
-        shape = lane_shape(self.input)
-        codes = split(self._operands(m, step, filling, synapse), shape, self.fold.simd)
+        codes = split(self._operands(m, step, filling, synapse), lane_shape(self.input), self.fold.simd)
         return flags, row, [decode(self.x.codes_format, code) for code in codes]
 
     def _operands(self, m, step, filling, index) -> Value:
@@ -120,33 +137,57 @@ class MatVec(wiring.Component):
         m.d.comb += operands.eq(Mux(fresh, register(m, step & filling, new, "taken"), read.data))
         return operands
 
-    def _matrix(self) -> np.ndarray:
-        """Worth of the weights as (row, PE lane, SIMD lane)."""
-        shape = (self.neuron_folds, self.fold.pe, self.synapse_folds, self.fold.simd)
-        matrix = self.op.worth.reshape(shape).transpose(0, 2, 1, 3)
-        return matrix.reshape(-1, self.fold.pe, self.fold.simd)
+    def _dot_products(self, m, enable, row, lanes) -> list[Value]:
+        """The sum over the SIMD lanes for each PE lane, `levels` enabled clocks after the operands."""
+        if self.products == "constant":
+            terms = [
+                [t for x, w in zip(lanes, weights, strict=True) for t in dot.constant_terms(x, int(w))]
+                for weights in self.weights[0]
+            ]
+            return [dot.add_tree(m, enable, t, self.levels, f"tree_{pe}").full for pe, t in enumerate(terms)]
+        product = self._lut_products if self.products == "lut" else self._multiplier_products
+        totals = []
+        for pe, products in enumerate(product(m, enable, row, lanes)):
+            tree = dot.add_tree(m, enable, products, self.levels - self.product_levels, f"tree_{pe}")
+            totals.append(tree.full)
+        return totals
 
-    def _weights(self, m, enable, row):
-        """Weight values by (PE lane, SIMD lane), one clock after `row`; None when there is one row of constants."""
-        matrix = self._matrix()
-        if len(matrix) == 1:
-            return None
-        values = rom(m, enable, row, matrix.reshape(len(matrix), -1), "weights")
-        return [values[start : start + self.fold.simd] for start in range(0, len(values), self.fold.simd)]
+    def _lut_products(self, m, enable, row, lanes):
+        """Products of bits and magnitudes, unsigned: (PE lane, SIMD lane) terms."""
+        columns = self.weights.reshape(len(self.weights), -1)
+        bits = dot.magnitude_bits(columns)
+        words = rom(m, enable, row, np.abs(columns) + ((columns < 0).astype(int) << bits), "weights")
+        for pe in range(self.fold.pe):
+            products = []
+            for n, x in enumerate(lanes, pe * len(lanes)):
+                terms = dot.partial_terms(x, words[n], bits, columns[:, n])
+                products.append(dot.add_tree(m, enable, terms, self.product_levels, f"product_{n}"))
+            yield products
 
-    def _product(self, m, enable, weights, lane, i, x):
-        column = self._matrix()[:, lane, i]
-        low, high = ops.integer_range(self.x)
-        bounds = dot.product_bounds(column, low, high)
-        exact = Signal(dot.Term(Const(0), *bounds).shape, name=f"times_{lane}_{i}")
-        m.d.comb += exact.eq(dot.times_constant(x, int(column[0])) if weights is None else x * weights[lane][i])
-        return dot.Term(register(m, enable, exact, f"product_{lane}_{i}"), *bounds)
+    def _multiplier_products(self, m, enable, row, lanes):
+        """Signed products, each in a multiplier: (PE lane, SIMD lane) terms."""
+        columns = self.weights.reshape(len(self.weights), -1)
+        weights = rom(m, enable, row, columns, "weights")
+        ends = np.multiply.outer(np.array(ops.integer_range(self.x)), columns)
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        for pe in range(self.fold.pe):
+            products = []
+            for n, x in enumerate(lanes, pe * len(lanes)):
+                term = dot.Term(x.worth * weights[n], low[:, n], high[:, n])
+                products.append(dot.add_tree(m, enable, [term], 1, f"product_{n}"))
+            yield products
 
-    def _biases(self, m, enable, flags):
-        """The bias of each lane for the vector whose last tree stage comes next."""
-        bias = self.op.bias.reshape(-1, self.fold.pe)
-        if (bias == bias[0]).all():
-            return [Const(int(b)) for b in bias[0]]
+    def _biases(self, m, enable, flags, x: Operand):
+        """What each lane starts from, with the constants that the products leave out; for the vector that the
+        accumulator starts in the next clock."""
+        bias = self.op.bias
+        if self.products != "multiplier":
+            greatest, digits = (1 << len(x.bits)) - 1, self.products == "constant"
+            bias = bias + dot.offset_correction(self.op.worth, x.step, x.offset, greatest, digits=digits)
+        half = 1 << (self.output.bits - 1)
+        bias = ((bias + half) % (2 * half) - half).reshape(-1, self.fold.pe)
+        if self.neuron_folds == 1:
+            return [Const(int(b), signed(self.output.bits)) for b in bias[0]]
         step = enable & flags.valid & flags.start
         index, _, _ = counter(m, step, self.neuron_folds, "bias_index")
         return rom(m, step, index, bias, "biases")

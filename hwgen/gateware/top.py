@@ -12,6 +12,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.gateware import timing
 from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.beat import signature
+from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.requantize import Requantize
@@ -19,6 +20,7 @@ from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
+from hwgen.ops.cost import check_folding
 
 
 @dataclass(frozen=True)
@@ -51,19 +53,12 @@ class Design:
     interval: int
 
 
-def _matvec(node: Node, x: TensorType, lanes: int, fold: Fold | None) -> MatVec:
-    del lanes
-    if fold is None:
-        raise HwgenError(f"node {node.name!r} is a matrix unit and has no fold")
-    return MatVec(node.op, x, fold)
-
-
-# How each layer is built from its node, input type, lanes of the stream before it, and fold (matrix units only).
+# How each layer is built from its node, its input type, the lanes of the stream before it, and the folding.
 BUILDERS = {
-    ops.MatVec: _matvec,
-    ops.Thresholds: lambda node, x, lanes, fold: Thresholds(node.op, x, lanes),
-    ops.Requantize: lambda node, x, lanes, fold: Requantize(node.op, x, lanes),
-    ops.ArgMax: lambda node, x, lanes, fold: ArgMax(node.op, x, lanes),
+    ops.MatVec: lambda node, x, lanes, folding: MatVec(node.op, x, folding[node.name]),
+    ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
+    ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
+    ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
 }
 
 KINDS = {
@@ -94,53 +89,70 @@ def chain(graph: Graph) -> list[Node]:
     return nodes
 
 
-def _first_lanes(nodes: list[Node], folding: Folding, x: TensorType) -> int:
-    """Lanes of the accelerator's input: the SIMD lanes of the first matrix unit, or one."""
+def check(graph: Graph, folding: Folding) -> list[Node]:
+    """The nodes of the chain; raises HwgenError naming the first that cannot be built, before anything is."""
+    nodes = chain(graph)
+    check_folding(graph, folding)
     for node in nodes:
-        if isinstance(node.op, ops.MatVec) and node.name in folding:
-            return folding[node.name].simd
-    return math.gcd(1, x.channels)
+        if type(node.op) not in BUILDERS:
+            raise UnsupportedError(f"node {node.name!r}: no gateware computes {node.op.kind}")
+        try:
+            check_decodable(graph.types[node.inputs[0]].codes_format)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"node {node.name!r}: {error}") from error
+    return nodes
 
 
-def _bridge(beats: Beats, consumer: MatVec, *, queue: bool) -> list[wiring.Component]:
-    """Components between a stream and a matrix unit.
+def _first_lanes(nodes: list[Node], folding: Folding) -> int:
+    """Lanes of the accelerator's input: the SIMD lanes of the first matrix unit, or one."""
+    return next((folding[node.name].simd for node in nodes if isinstance(node.op, ops.MatVec)), 1)
 
-    To more lanes, then a queue, then to fewer: so nothing before the queue ever has to wait within a frame, and the
-    matrix unit fills at one beat a clock.
+
+def _narrow(source: MatVec) -> list[wiring.Component]:
+    """A converter to the fewest lanes that still carry all sums before the matrix unit has the next ones.
+
+    So the units behind it have a lane each for as many channels as they have clocks for.
     """
-    parts: list[wiring.Component] = []
-    lanes = consumer.input.lanes
-    wide = math.lcm(beats.lanes, lanes)
+    beats = source.output
+    lanes = min(n for n in range(1, beats.lanes + 1) if beats.lanes % n == 0 and beats.lanes // n <= source.spacing)
+    return [Scatter(beats, lanes)] if lanes < beats.lanes else []
+
+
+def _bridge(beats: Beats, fold: Fold, x: TensorType) -> list[wiring.Component]:
+    """Components between a stream and a matrix unit that reads tensor `x`.
+
+    To more lanes, then a queue of one frame, then to fewer: so nothing before the queue ever has to wait within a
+    frame, and the matrix unit fills at one beat a clock. A unit that takes a beat in every clock needs no storage,
+    but a short queue ends the chain of stalls.
+    """
+    components: list[wiring.Component] = []
+    wide = math.lcm(beats.lanes, fold.simd)
     if wide > beats.lanes:
-        parts.append(Gather(beats, wide))
-        beats = parts[-1].output
-    if queue and (consumer.neuron_folds > 1 or wide > lanes):
-        parts.append(Fifo(beats, beats.beats))
-    if wide > lanes:
-        parts.append(Scatter(beats, lanes))
-    return parts
+        components.append(Gather(beats, wide))
+        beats = components[-1].output
+    components.append(Fifo(beats, beats.beats))
+    if wide > fold.simd:
+        components.append(Scatter(beats, fold.simd))
+    return components
 
 
 def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node | None]]:
     """All components in the order of the stream, each with the node it computes, or None."""
-    nodes = chain(graph)
-    extra = set(folding) - {node.name for node in nodes if isinstance(node.op, ops.MatVec)}
-    if extra:
-        raise HwgenError(f"the folding names {', '.join(sorted(extra))}: no matrix unit of graph {graph.name!r}")
-    lanes = _first_lanes(nodes, folding, graph.input_type)
+    nodes = check(graph, folding)
+    lanes = _first_lanes(nodes, folding)
     found: list[tuple[wiring.Component, Node | None]] = []
     for node in nodes:
-        if type(node.op) not in BUILDERS:
-            raise UnsupportedError(f"node {node.name!r}: no gateware computes {node.op.kind}")
         x = graph.types[node.inputs[0]]
-        try:
-            component = BUILDERS[type(node.op)](node, x, lanes, folding.get(node.name))
-        except HwgenError as error:
-            raise type(error)(f"node {node.name!r}: {error}") from error
-        if isinstance(component, MatVec) and found:
-            found += [(part, None) for part in _bridge(found[-1][0].output, component, queue=True)]
-        found.append((component, node))
-        lanes = component.output.lanes
+        source = found[-1][0] if found else None
+        if source and isinstance(node.op, ops.MatVec):
+            between = _bridge(source.output, folding[node.name], x)
+        elif isinstance(source, MatVec):
+            between = _narrow(source)
+        else:
+            between = []
+        found += [(component, None) for component in between]
+        lanes = found[-1][0].output.lanes if found else lanes
+        found.append((BUILDERS[type(node.op)](node, x, lanes, folding), node))
     return found
 
 

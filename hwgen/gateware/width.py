@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from amaranth.hdl import Cat, Module, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -86,21 +86,28 @@ class Scatter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        give = Signal()
+        # High while there is nothing to send after the output beat. It is a register, and alone selects what the lanes
+        # take, so that one small LUT a bit is all they need.
+        refill = Signal(init=1)
+        enable = Signal()
+        narrow = self.output.data_bits
         lanes = Signal(self.input.data_bits, reset_less=True)
         first, last = Signal(reset_less=True), Signal(reset_less=True)
-        _, start, end = counter(m, give, self.ratio, "index")
+        _, _, ends = counter(m, enable & ~refill, self.ratio - 1, "index")
         m.d.comb += [
-            give.eq(self.o.valid & self.o.ready),
-            self.i.ready.eq(~self.o.valid | (self.o.ready & end)),
+            enable.eq(~self.o.valid | self.o.ready),
+            self.i.ready.eq(enable & refill),
             self.o.p.lanes.eq(lanes),
-            self.o.p.first.eq(first & start),
-            self.o.p.last.eq(last & end),
+            self.o.p.first.eq(first),
+            self.o.p.last.eq(last & refill),
         ]
-        with m.If(give):
-            m.d.sync += lanes.eq(lanes >> self.output.data_bits)
-        with m.If(self.i.ready):
-            m.d.sync += self.o.valid.eq(self.i.valid)
-        with m.If(self.i.ready & self.i.valid):
-            m.d.sync += [lanes.eq(self.i.p.lanes), first.eq(self.i.p.first), last.eq(self.i.p.last)]
+        new = self.i.p.lanes.as_value()
+        with m.If(enable):
+            # The highest lanes take anything while others move down: nobody reads it.
+            m.d.sync += [lanes.eq(Cat(Mux(refill, new[:-narrow], lanes[narrow:]), new[-narrow:]))]
+            m.d.sync += first.eq(refill & self.i.p.first)
+            with m.If(refill):
+                m.d.sync += [self.o.valid.eq(self.i.valid), refill.eq(~self.i.valid), last.eq(self.i.p.last)]
+            with m.Else():
+                m.d.sync += refill.eq(ends)
         return m
