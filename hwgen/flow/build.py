@@ -7,12 +7,13 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hwgen.errors import HwgenError, ToolFailedError, ToolMissingError
-from hwgen.flow.plan import BuildPlan, PlanStep
+from hwgen.flow.boards import Board
+from hwgen.flow.plan import BuildPlan, PlanStep, plan
 from hwgen.flow.progress import OnProgress, Progress, milestone
 from hwgen.flow.reports import Routed, parse_nextpnr, parse_nextpnr_log, parse_vivado
 from hwgen.flow.result import UNITS, FlowResult, Usage, VendorToolMissingError, check_fits, check_timing
@@ -34,8 +35,9 @@ _PACKAGES = {
 
 @dataclass
 class _State:
-    """What has been found out while a plan runs."""
+    """What has been found out while a plan runs: where its files are, and what its tools said."""
 
+    project: Path
     places: dict[str, Path]
     reused: list[str] = field(default_factory=list)
     statistics: Statistics | None = None
@@ -44,14 +46,14 @@ class _State:
 
 
 def execute(
-    plan: BuildPlan,
+    made: BuildPlan,
     folder: Path | str,
     progress: OnProgress | None = None,
     *,
     allow_timing_failure: bool = False,
     timeout: float | None = None,
 ) -> FlowResult:
-    """Run `plan` in `folder` and return its figures; steps whose inputs are unchanged are not run again.
+    """Run the plan `made` in `folder` and return its figures; steps whose inputs are unchanged are not run again.
 
     `folder` gets the plan's files and `build.sh` in project/, each step's results in a folder named by the hash of
     its inputs, its log beside that, and, when all is done, the bitstream and `flow.json`. `timeout`: seconds a step.
@@ -60,24 +62,60 @@ def execute(
     missing that one is a VendorToolMissingError, raised when everything else has been produced.
     """
     folder = Path(folder)
-    project = plan.write(folder / "project")
-    state = _State(dict.fromkeys(plan.files, project))
-    for number, one in enumerate(plan.steps, 1):
+    state = _start(made, folder / "project")
+    for one in made.steps:
         if one.name == "vivado" and shutil.which("vivado") is None:
-            raise _vivado_missing(plan, folder, project, state)
-
-        def tell(message: str, one: PlanStep = one, number: int = number) -> None:
-            if progress:
-                progress(Progress(one.title, number, len(plan.steps), message))
-
-        done = _run_step(plan, one, folder, state.places, tell, timeout)
-        _read_step(plan, one, done, state)
+            raise _vivado_missing(made, folder, state)
+        done = _do_step(made, one, folder, state, progress, timeout)
         if state.routed and not allow_timing_failure:
             check_timing(state.routed.clocks)
-        if plan.product in one.outputs:
-            state.bitstream = folder / plan.product
-            write_atomic(state.bitstream, (done.path / plan.product).read_bytes())
-    return _finish(plan, folder, state)
+        if made.product in one.outputs:
+            state.bitstream = folder / made.product
+            write_atomic(state.bitstream, (done.path / made.product).read_bytes())
+    return _finish(made, folder, state)
+
+
+def fmax_over_seeds(
+    board: Board,
+    sources: Mapping[str, str],
+    folder: Path | str,
+    seeds: Iterable[int] = range(1, 6),
+    progress: OnProgress | None = None,
+) -> dict[int, float]:
+    """The least Fmax of the clocks, in MHz, for each seed of placement: one alone may be off by a tenth.
+
+    The steps are kept in `folder` as `execute` keeps them, so that it may be the folder of a build, whose bitstream
+    and figures stay as they are. Raises HwgenError for a board whose tool takes no seed, and what `execute` raises,
+    but nothing for missed timing.
+    """
+    if board.family == "xcup":
+        raise HwgenError(f"place and route for {board.name} takes no seed")
+    found = {}
+    for seed in seeds:
+        made = plan(board, sources, seed=seed)
+        state = _start(made, Path(folder, "seeds"))
+        for one in made.steps[:-1]:
+            _do_step(made, one, Path(folder), state, progress, None)
+        assert state.routed is not None
+        found[seed] = min(one.fmax for one in state.routed.clocks)
+    return found
+
+
+def _start(made: BuildPlan, project: Path) -> _State:
+    made.write(project)
+    return _State(project, dict.fromkeys(made.files, project))
+
+
+def _do_step(
+    made: BuildPlan, one: PlanStep, folder: Path, state: _State, progress: OnProgress | None, timeout: float | None
+) -> Step:
+    def tell(message: str) -> None:
+        if progress:
+            progress(Progress(one.title, made.steps.index(one) + 1, len(made.steps), message))
+
+    done = _run_step(made, one, folder, state.places, tell, timeout)
+    _read_step(made, one, done, state)
+    return done
 
 
 def _read_step(plan: BuildPlan, one: PlanStep, done: Step, state: _State) -> None:
@@ -196,12 +234,12 @@ def _finish(plan: BuildPlan, folder: Path, state: _State) -> FlowResult:
     return result
 
 
-def _vivado_missing(plan: BuildPlan, folder: Path, project: Path, state: _State) -> VendorToolMissingError:
+def _vivado_missing(plan: BuildPlan, folder: Path, state: _State) -> VendorToolMissingError:
     command = shlex.join(next(one.command for one in plan.steps if one.name == "vivado"))
     result = _finish(plan, folder, state)
     fits = all(usage.used.known for usage in result.synthesis.values())
     verdict = f"By synthesis the design fits {plan.board.name}" if fits else "Whether the design fits is not known"
-    place = project.resolve()
+    place = state.project.resolve()
     return VendorToolMissingError(
         f"vivado is not on the PATH, so there is no {plan.product} yet. {verdict}; its project is in {place}. "
         f"Where Vivado is, run: cd {shlex.quote(str(place))} && {command}",

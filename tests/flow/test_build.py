@@ -9,7 +9,7 @@ import pytest
 from hwgen.errors import DoesNotFitError, HwgenError, ToolFailedError, ToolMissingError
 from hwgen.flow import build
 from hwgen.flow.boards import load_board
-from hwgen.flow.build import execute, program
+from hwgen.flow.build import execute, fmax_over_seeds, program
 from hwgen.flow.flash import flash
 from hwgen.flow.plan import BuildPlan, plan
 from hwgen.flow.progress import Progress
@@ -228,3 +228,26 @@ def test_flash_takes_the_first_loader_that_is_there(tmp_path: Path, bin_folder: 
         flash(board, path)
     with pytest.raises(HwgenError, match="hwgen has no loader for ultra96; its bitstream is "):
         flash(load_board("ultra96"), path)
+
+
+def test_fmax_over_seeds_leaves_a_build_as_it_is(
+    tmp_path: Path, bin_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    _tools(bin_folder, route=_met(91))
+    execute(_plan(), out)
+    flow = (out / "flow.json").read_text()
+    (bin_folder / "seeds").write_text("")
+    count = f"echo >> {bin_folder}/seeds; n=$(wc -l < {bin_folder}/seeds)"
+    report = ECP5.replace("74.4", "7$n").replace('"', '\\"')
+    _tools(
+        bin_folder,
+        routing=f'{count}; cat netlist.json > board.config; echo "{report}" > route.json'.replace("$glbnet$", ""),
+    )
+    monkeypatch.setattr(build, "plan", lambda board, sources, seed: _plan(seed=seed))
+    found = fmax_over_seeds(load_board("ulx3s"), SOURCES, out, seeds=(1, 2, 3))
+    assert found == {1: 91, 2: 71, 3: 72}
+    assert (out / "flow.json").read_text() == flow
+    assert "--seed 1" in (out / "project" / "build.sh").read_text()
+    with pytest.raises(HwgenError, match="place and route for ultra96 takes no seed"):
+        fmax_over_seeds(load_board("ultra96"), SOURCES, out)
