@@ -1,6 +1,7 @@
 """From a frozen graph and its folding to the accelerator: components, converters, queues, Verilog."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 
 from amaranth.hdl import Module
@@ -157,12 +158,22 @@ def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node |
 
 
 class Accelerator(wiring.Component):
-    """The components of a chain, connected. Ports: `i`, `o`, the streams of the whole network."""
+    """The components of a chain, connected. Ports: `i`, `o`, the streams of the whole network.
+
+    `latency` and `interval` are those of `Design`.
+    """
 
     def __init__(self, components: list[tuple[str, wiring.Component]]):
         self.components = components
         self.input, self.output = components[0][1].input, components[-1][1].output
+        self.latency = timing.run(self.input.beats, self._timing)
+        self.interval = max(component.interval for _, component in components)
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def _timing(self, sink: timing.Push) -> timing.Push:
+        for _, component in reversed(self.components):
+            sink = component.timing(sink)
+        return sink
 
     def elaborate(self, platform):
         m = Module()
@@ -175,13 +186,21 @@ class Accelerator(wiring.Component):
         return m
 
 
-def _latency(components: list[wiring.Component]) -> int:
-    def push_of(sink: timing.Push) -> timing.Push:
-        for component in reversed(components):
-            sink = component.timing(sink)
-        return sink
-
-    return timing.run(components[0].input.beats, push_of)
+def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
+    """The accelerator as a component, and its stages; raises as `build`."""
+    named: list[tuple[str, wiring.Component]] = []
+    stages: list[Stage] = []
+    counts: Counter[str] = Counter()
+    for component, node in parts(graph, folding):
+        kind = KINDS[type(component)]
+        name = f"{kind}{counts[kind]}"
+        counts[kind] += 1
+        named.append((name, component))
+        node_name = node.name if node else None
+        stages.append(
+            Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
+        )
+    return Accelerator(named), tuple(stages)
 
 
 def build(graph: Graph, folding: Folding) -> Design:
@@ -191,28 +210,11 @@ def build(graph: Graph, folding: Folding) -> Design:
     UnsupportedError for a graph that is not a chain or a node without gateware; both name the node.
     """
     accelerator, stages = accelerator_of(graph, folding)
-    components = [component for _, component in accelerator.components]
     return Design(
         verilog=to_verilog(accelerator, "accel"),
-        input=components[0].input,
-        output=components[-1].output,
+        input=accelerator.input,
+        output=accelerator.output,
         stages=stages,
-        latency=_latency(components),
-        interval=max(component.interval for component in components),
+        latency=accelerator.latency,
+        interval=accelerator.interval,
     )
-
-
-def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
-    """The accelerator as a component, and its stages."""
-    named, stages = [], []
-    counts: dict[str, int] = {}
-    for component, node in parts(graph, folding):
-        kind = KINDS[type(component)]
-        name = f"{kind}{counts.get(kind, 0)}"
-        counts[kind] = counts.get(kind, 0) + 1
-        named.append((name, component))
-        node_name = node.name if node else None
-        stages.append(
-            Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
-        )
-    return Accelerator(named), tuple(stages)
