@@ -154,7 +154,7 @@ def verify(
     accelerator = _accelerator(model, board, fold, interval, requantize, build)
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
-        checked = accelerator.verify(data, frames, seed, uart, tell)
+        checked = accelerator.verify(data, frames, seed, uart, inputs.read_imported(model), tell)
     if as_json:
         console.print_json(checked)
         return

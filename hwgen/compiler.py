@@ -18,7 +18,7 @@ from hwgen.flow.boards import Board, load_board
 from hwgen.formats import Codes
 from hwgen.inputs import DataSet
 from hwgen.ir import Fold, Folding, Graph
-from hwgen.ops import MatVec
+from hwgen.ops import MatVec, cost
 from hwgen.tools.files import atomic_dir, digest, write_atomic
 from hwgen.version import __version__
 
@@ -78,8 +78,6 @@ def compile(  # noqa: A001  (the name of the interface)
 
 def fold_for(graph: Graph, board: Board, fold: Mapping[str, Fold | Sequence[int]] | int | None) -> Folding:
     """The folding that `compile` uses; raises HwgenError for one that does not fit the layers."""
-    from hwgen.ops import cost
-
     if isinstance(fold, Mapping):
         folding = {name: one if isinstance(one, Fold) else Fold(*one) for name, one in fold.items()}
         cost.check_folding(graph, folding)
@@ -147,18 +145,18 @@ class Accelerator:
         }
 
     def write(self, folder: Path | str, x: npt.ArrayLike | None = None, frames: int = 16, seed: int = 0) -> Path:
-        """Write Verilog, graph, manifest and a self-contained test bench with vectors; `folder` appears whole.
+        """Write Verilog, graph, manifest and, in bench/, a test bench that stands alone; `folder` appears whole.
 
         x: inputs of the vectors, as in `golden.run`; without them `frames` random ones.
         """
-        from hwgen.flow.bench import emit_bench
+        from hwgen.flow.bench_folder import emit_bench
 
         codes = self.inputs(x, frames, seed)
         with atomic_dir(folder) as out:
             (out / "accel.v").write_text(self.verilog())
             (out / "graph.json").write_text(json.dumps(self.graph.to_json()))
             (out / "manifest.json").write_text(json.dumps(self.manifest(), indent=2) + "\n")
-            emit_bench(self.design, codes, golden.trace(self.graph, codes), out)
+            emit_bench(self.graph, self.design, codes, out / "bench")
         return Path(folder)
 
     def inputs(self, x: npt.ArrayLike | None = None, frames: int | None = None, seed: int = 0) -> Codes:
@@ -183,11 +181,13 @@ class Accelerator:
         frames: int | None = None,
         seed: int = 1,
         uart: int = 0,
+        imported: Graph | None = None,
         progress: OnText | None = None,
     ) -> dict[str, Any]:
         """Prove the emitted Verilog equal to the golden model on `data` (random codes without it); see `verify.json`.
 
-        frames: at most so many. uart: frames to send through the simulated whole board, driver included.
+        frames: at most so many. uart: frames to send through the simulated whole board, driver included. imported: the
+        graph before it was frozen; with it, codes that differ from the float run in `data` are counted and explained.
         Raises MismatchError naming node, frame, beat, lane and both codes.
         """
         from hwgen.flow import verify
@@ -206,18 +206,23 @@ class Accelerator:
             "source": data.source if data else f"random codes, seed {seed}",
             "verify": result.to_json(),
             "board": self._verify_board(codes[:uart], tell) if uart else None,
-            **self._evaluate(data, codes, result.codes),
+            **self._evaluate(data, codes, result.codes, imported),
         }
         write_atomic(self.folder / "verify.json", json.dumps(checked, indent=2) + "\n")
         return checked
 
-    def _evaluate(self, data: DataSet | None, codes: Codes, simulated: Codes) -> dict[str, Any]:
+    def _evaluate(self, data: DataSet | None, codes: Codes, simulated: Codes, imported: Graph | None) -> dict[str, Any]:
         from hwgen.report import evaluate
 
         if data is None:
             return {"accuracy": [], "confusion": None, "differences": []}
         found = evaluate.evaluate(self.graph, codes, simulated, data.y, data.logits, data.source)
-        return {**found, "differences": []}
+        rows = []
+        if imported is not None and data.quantized and data.logits is not None:
+            part = slice(len(codes))
+            quantized = [array[part] for array in data.quantized]
+            rows = evaluate.differences(imported, self.graph, data.x[part], quantized, data.logits[part])
+        return {**found, "differences": rows}
 
     def _verify_board(self, codes: Codes, tell: OnText) -> dict[str, Any]:
         from hwgen import runtime

@@ -28,16 +28,18 @@ def print_json(data: Any) -> None:
 def progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
     """A line on stderr that shows what goes on: `tell(message, fraction done or None)`.
 
-    On a terminal the line is redrawn; elsewhere (a log) each change of the message is printed once.
+    On a terminal the line is redrawn; elsewhere (a log) a change is printed once, with a fraction every tenth.
     """
     if not err.is_terminal:
-        last = [""]
+        last = [("", -1)]
         err.print(f"{title} ...", markup=False)
 
         def tell(message: str, fraction: float | None = None) -> None:
-            del fraction
-            if message and message != last[0]:
-                last[0] = message
+            # With a fraction, a line for every tenth; without, one for every new message.
+            step = -1 if fraction is None else int(10 * fraction)
+            key = (message, -1) if fraction is None else ("", step)
+            if message and key != last[0]:
+                last[0] = key
                 err.print(f"  {message}", markup=False)
 
         yield tell

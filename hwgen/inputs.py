@@ -22,12 +22,25 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Inputs (frames, *shape), real or codes; labels and the float network's outputs where they are known."""
+    """Inputs (frames, *shape), real or codes, and where they are from; labels y where they are known.
+
+    logits: the float network's outputs. quantized: what each of its activation quantizers gave, in order.
+    """
 
     x: Array
-    y: Array | None
-    logits: Array | None
     source: str
+    y: Array | None = None
+    logits: Array | None = None
+    quantized: tuple[Array, ...] = ()
+
+
+def read_imported(path: Path) -> Graph | None:
+    """The graph of real-valued operations that a QONNX file holds; None for a graph.json, which is frozen."""
+    if path.is_dir() or path.suffix == ".json":
+        return None
+    from hwgen.frontends import qonnx
+
+    return qonnx.load(path)
 
 
 def read_model(path: Path, requantize: str = "auto") -> Graph:
@@ -52,17 +65,17 @@ def read_data(path: Path | None, model: Path) -> DataSet | None:
             return None
         path = beside
     if path.suffix == ".npy":
-        return DataSet(read_array(path), None, None, str(path))
+        return DataSet(read_array(path), str(path))
     arrays = _load(path)
     if isinstance(arrays, np.ndarray):
-        return DataSet(arrays, None, None, str(path))
+        return DataSet(arrays, str(path))
     if "x" not in arrays:
         raise HwgenError(f"{path} has no array called x; it has {', '.join(arrays) or 'none'}")
-    y, logits = arrays.get("y"), arrays.get("logits")
-    for name, array in (("y", y), ("logits", logits)):
-        if array is not None and len(array) != len(arrays["x"]):
+    for name, array in arrays.items():
+        if len(array) != len(arrays["x"]):
             raise HwgenError(f"{path}: x has {len(arrays['x'])} frames and {name} has {len(array)}")
-    return DataSet(arrays["x"], y, logits, str(path))
+    quantized = tuple(arrays[f"quantized_{k}"] for k in range(sum(name.startswith("quantized_") for name in arrays)))
+    return DataSet(arrays["x"], str(path), arrays.get("y"), arrays.get("logits"), quantized)
 
 
 def read_array(path: Path) -> Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen import golden
+from hwgen.errors import HwgenError
 from hwgen.formats import Codes
 from hwgen.ir import Graph
+from hwgen.ops import Quantize
+from hwgen.passes.ties import explain
 
 Labels = npt.NDArray[np.int64]
 
@@ -53,6 +56,38 @@ def evaluate(
     rows.append(accuracy("golden", exact, labels, source))
     rows.append(accuracy("simulated RTL", hardware, labels, source))
     return {"accuracy": rows, "confusion": confusion(exact, labels)}
+
+
+def differences(
+    imported: Graph, frozen: Graph, x: npt.ArrayLike, quantized: Sequence[npt.ArrayLike], logits: npt.ArrayLike
+) -> list[dict[str, Any]]:
+    """Where the golden model's codes differ from those of the float network, by quantizer, as rows of the report.
+
+    x: real inputs. quantized, logits: what the float network's activation quantizers and its output gave for them.
+    Only the first difference in a frame counts, since those behind it follow; `ties` of them are proven float ties.
+    Raises HwgenError if the float network has another number of quantizers than the graph.
+    """
+    names = [node.output for node in imported.nodes if isinstance(node.op, Quantize)]
+    if len(names) != len(quantized):
+        raise HwgenError(f"the float run has {len(quantized)} activation quantizers, the network has {len(names)}")
+    oracle = dict(zip(names, quantized, strict=True))
+    if not frozen.post:
+        oracle[frozen.outputs[0]] = logits
+    traced = golden.trace(frozen, golden.encode(frozen, x))
+    found = explain(imported, frozen, x, traced, oracle)
+    rows = []
+    for node in ["input", *(node.name for node in frozen.nodes if node.output in oracle)]:
+        ties = [tie for tie in found.ties if tie.node == node]
+        tensor = frozen.inputs[0].name if node == "input" else next(n.output for n in frozen.nodes if n.name == node)
+        rows.append(
+            {
+                "node": node,
+                "compared": int(traced[tensor].size),
+                "different": len(ties),
+                "ties": sum(tie.proven for tie in ties),
+            }
+        )
+    return rows
 
 
 def host_text(graph: Graph) -> Mapping[str, tuple[str, ...]]:

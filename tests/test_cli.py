@@ -1,0 +1,166 @@
+"""The command line: help, figures as JSON, and one message for an error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgen import cli, golden, inputs
+from hwgen.formats import Int
+from hwgen.ir import Graph
+from hwgen.tools.files import write_atomic
+from tests.conftest import random_mlp
+
+COMMANDS = ("train", "compile", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
+
+
+class Ended:
+    """What a command printed and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    """Run the command line in a temporary folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["hwgen", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        streams = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), streams.out, streams.err)
+
+    return run
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Graph:
+    """A graph.json in the current folder."""
+    graph = random_mlp((8, 6, 4))
+    write_atomic(tmp_path / "graph.json", json.dumps(graph.to_json()))
+    return graph
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(hwgen, command: str) -> None:  # type: ignore[no-untyped-def]
+    shown = hwgen(command, "--help")
+    assert shown.code == 0
+    assert "Usage" in shown.out
+    top = hwgen("--help")
+    assert command in top.out
+
+
+def test_version(hwgen) -> None:  # type: ignore[no-untyped-def]
+    assert hwgen("--version").out.startswith("hwgen 0.")
+
+
+def test_formats(hwgen) -> None:  # type: ignore[no-untyped-def]
+    assert "uint4" in hwgen("formats").out
+    assert json.loads(hwgen("formats", "--json").out)[0]["name"] == "bipolar"
+    shown = json.loads(hwgen("formats", "show", "int3", "--json").out)
+    assert [row["value"] for row in shown["codes"]] == [-4, -3, -2, -1, 0, 1, 2, 3]
+    assert "100" in hwgen("formats", "show", "int3").out
+
+
+def test_boards(hwgen) -> None:  # type: ignore[no-untyped-def]
+    listed = hwgen("boards").out
+    assert all(name in listed for name in ("ulx3s", "icebreaker", "ultra96"))
+    (board,) = json.loads(hwgen("boards", "ulx3s", "--json").out)
+    assert board["device"] == "85k"
+
+
+def test_run_writes_codes(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    x = np.random.default_rng(0).integers(0, 16, (5, 8))
+    np.save(tmp_path / "x.npy", x)
+    done = hwgen("run", "graph.json", "x.npy", "-o", "y.npy")
+    assert done.code == 0
+    assert "5 frames written to y.npy" in done.out
+    assert np.array_equal(inputs.read_array(tmp_path / "y.npy"), golden.run(model, x))
+    hwgen("run", "graph.json", "x.npy", "-o", "r.npy", "--real")
+    assert inputs.read_array(tmp_path / "r.npy").dtype == np.float64
+
+
+def test_compile_writes_a_whole_folder(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    done = hwgen("compile", "graph.json", "-o", "out", "--interval", "16", "--json")
+    assert done.code == 0, done.err
+    manifest = json.loads(done.out)
+    assert manifest["hash"] == model.hash
+    assert manifest["interval"] <= 16
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"accel.v", "graph.json", "manifest.json", "bench"}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
+    assert inputs.read_model(tmp_path / "out").hash == model.hash
+    assert "module accel" in (tmp_path / "out" / "accel.v").read_text()
+
+
+def test_a_fold_by_hand(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "fold.json").write_text('{"fc0": [2, 4], "fc1": [4, 2]}')
+    manifest = json.loads(hwgen("compile", "graph.json", "-o", "out", "--fold", "fold.json", "--json").out)
+    assert manifest["folding"] == {"fc0": {"pe": 2, "simd": 4}, "fc1": {"pe": 4, "simd": 2}}
+
+
+def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) -> None:  # type: ignore[no-untyped-def]
+    data = json.loads(hwgen("report", "graph.json", "--json").out)
+    assert data["bit_exactness"] is None
+    assert data["timing"]["fmax"]["value"] is None
+    assert data["timing"]["interval"]["source"] == "estimate"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (("compile", "none.onnx", "-o", "out"), 1, "none.onnx"),
+        (("compile", "graph.json", "-o", "out", "--board", "ulx4s"), 1, "unknown board 'ulx4s'; did you mean ulx3s?"),
+        (("compile", "graph.json", "-o", "out", "--fold", "f", "--interval", "3"), 1, "--fold and --interval both"),
+        (("compile", "graph.json", "-o", "out", "--fold", "none.json"), 1, "cannot read none.json"),
+        (("formats", "show", "imt4"), 1, "unknown format 'imt4'"),
+        (("flash", "graph.json"), 1, "holds no bitstream for ulx3s: run hwgen bitstream first"),
+        (("run", "graph.json", "none.npy", "-o", "y.npy"), 1, "cannot read none.npy"),
+        (("run", "graph.json", "x.npy", "-o", "y.npy"), 1, "the network takes (frames, 8)"),
+        (("run", "graph.json", "x.npy", "-o", "y.npy", "--on", "usb:1"), 1, "the network takes (frames, 8)"),
+        (("verify", "graph.json", "--input", "x.npy"), 1, "the network takes (frames, 8)"),
+        (("train", "none.py"), 1, "none.py: there is no such recipe"),
+    ],
+)
+def test_errors_are_one_message(hwgen, model: Graph, tmp_path: Path, words, code: int, message: str) -> None:  # type: ignore[no-untyped-def]
+    np.save(tmp_path / "x.npy", np.zeros((2, 7), int))
+    before = set(tmp_path.iterdir())
+    ended = hwgen(*words)
+    assert ended.code == code
+    assert f"error: {message}" in " ".join(ended.err.split()) or message in " ".join(ended.err.split())
+    assert "Traceback" not in ended.err + ended.out
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_codes_of_another_range(hwgen, tmp_path: Path, model: Graph) -> None:  # type: ignore[no-untyped-def]
+    np.save(tmp_path / "x.npy", np.full((2, 8), Int(4, is_signed=False).max + 1))
+    ended = hwgen("run", "graph.json", "x.npy", "-o", "y.npy")
+    assert ended.code == 1
+    assert "codes 16..16 leave the range 0..15 of uint4" in ended.err
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_interrupts_end_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwgen import console
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ended:
+        console.guarded(interrupted)
+    assert ended.value.code == 130
+
+
+def test_the_command_line_imports_little() -> None:
+    """`hwgen --help` must not pull in arrays, graphs or torch."""
+    import subprocess
+
+    code = "import sys, hwgen.cli; print([m for m in ('numpy', 'onnx', 'torch', 'amaranth', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
