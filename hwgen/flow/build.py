@@ -7,7 +7,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,18 +81,20 @@ def fmax_over_seeds(
     folder: Path | str,
     seeds: Iterable[int] = range(1, 6),
     progress: OnProgress | None = None,
+    *,
+    keep: Sequence[str] = (),
 ) -> dict[int, float]:
     """The least Fmax of the clocks, in MHz, for each seed of placement: one alone may be off by a tenth.
 
     The steps are kept in `folder` as `execute` keeps them, so that it may be the folder of a build, whose bitstream
-    and figures stay as they are. Raises HwgenError for a board whose tool takes no seed, and what `execute` raises,
-    but nothing for missed timing.
+    and figures stay as they are; `keep` is as for `plan`. Raises HwgenError for a board whose tool takes no seed,
+    and what `execute` raises, but nothing for missed timing.
     """
     if board.family == "xcup":
         raise HwgenError(f"place and route for {board.name} takes no seed")
     found = {}
     for seed in seeds:
-        made = plan(board, sources, seed=seed)
+        made = plan(board, sources, seed=seed, keep=keep)
         state = _start(made, Path(folder, "seeds"))
         for one in made.steps[:-1]:
             _do_step(made, one, Path(folder), state, progress, None)

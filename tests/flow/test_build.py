@@ -244,7 +244,7 @@ def test_fmax_over_seeds_leaves_a_build_as_it_is(
         bin_folder,
         routing=f'{count}; cat netlist.json > board.config; echo "{report}" > route.json'.replace("$glbnet$", ""),
     )
-    monkeypatch.setattr(build, "plan", lambda board, sources, seed: _plan(seed=seed))
+    monkeypatch.setattr(build, "plan", lambda board, sources, seed, keep: _plan(seed=seed))
     found = fmax_over_seeds(load_board("ulx3s"), SOURCES, out, seeds=(1, 2, 3))
     assert found == {1: 91, 2: 71, 3: 72}
     assert (out / "flow.json").read_text() == flow
