@@ -40,10 +40,24 @@ def _one_integer(what: str, tensor: Any, refuse: Refuse) -> int:
     return int(values[0])
 
 
-def _integer_format(proxy: Any, bits: int, refuse: Refuse) -> Bipolar | Int:
+BINARY = ("BinaryQuant", "ClampedBinaryQuant")
+"""Quantizers that take the sign; torch modules, by name."""
+
+
+def _kind(module: Any) -> str:
+    """The class of a module, also of one that TorchScript has compiled."""
+    return str(getattr(module, "original_name", type(module).__name__))
+
+
+def _format(proxy: Any, quant: Any, bits: int, refuse: Refuse) -> Bipolar | Int:
+    if _kind(quant) in BINARY:
+        return Bipolar()
+    signed, narrow = bool(proxy.is_signed), bool(proxy.is_narrow_range)
     if not 1 <= bits <= MAX_BITS:
         raise refuse(f"{bits} bits; 1 to {MAX_BITS} are supported")
-    return Bipolar() if bits == 1 else Int(bits, bool(proxy.is_signed), bool(proxy.is_narrow_range))
+    if bits == 1 and (signed or narrow):
+        raise refuse("one bit is unsigned and not narrow, or binary")
+    return Int(bits, signed, narrow)
 
 
 def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> None:
@@ -52,7 +66,7 @@ def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> N
     if fused is None:
         return
     impl = fused.activation_impl
-    kind = getattr(impl, "original_name", type(impl).__name__)
+    kind = _kind(impl)
     if kind == "ReLU":
         chain.append(f"{name}.relu", Relu(), f"{name}.relu")
     elif kind == "Hardtanh":
@@ -62,21 +76,21 @@ def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> N
     if not proxy.is_quant_enabled:
         return
     classes = {cls.__name__ for cls in type(proxy).__mro__}
-    quant = getattr(fused.tensor_quant, "original_name", type(fused.tensor_quant).__name__)
+    quant = _kind(fused.tensor_quant)
     if "Dynamic" in type(proxy).__name__:
         raise refuse("its scale depends on the input (dynamic quantization)")
     if "ActQuantProxyFromInjector" not in classes or proxy.is_groupwise:
         raise refuse(MINIFLOAT)
-    if quant not in ("RescalingIntQuant", "BinaryQuant", "ClampedBinaryQuant"):
+    if quant not in ("RescalingIntQuant", *BINARY):
         raise refuse(f"its quantizer {quant} is not one that rounds evenly spaced numbers, or their sign")
     bits = _one_integer("bit width", proxy.bit_width(), refuse)
-    fmt = _integer_format(proxy, bits, refuse)
+    fmt = _format(proxy, fused.tensor_quant, bits, refuse)
     zero_point = _one_integer("zero point", proxy.zero_point(), refuse)
     mode = str(proxy.rounding_mode).upper()
     if mode not in QONNX_ROUNDING:
         raise refuse(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
     scale = chain.per_channel(array(proxy.scale()), refuse)
-    rounding = "half_even" if bits == 1 else QONNX_ROUNDING[mode]
+    rounding = "half_even" if isinstance(fmt, Bipolar) else QONNX_ROUNDING[mode]
     chain.append(name, Quantize(fmt, tuple(float(s) for s in scale), zero_point, rounding), name)
 
 
@@ -96,9 +110,9 @@ def _quant_linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Arra
     if not np.isfinite(value).all() or not np.isfinite(scale).all():
         raise refuse("its weights hold NaN or infinity")
     bits = _one_integer("bit width", weight.bit_width, refuse)
-    fmt = _integer_format(layer.weight_quant, bits, refuse)
-    zero_point = 0 if bits == 1 else _one_integer("zero point", weight.zero_point, refuse)
-    codes = (value > 0) if bits == 1 else np.rint(value / scale) + zero_point
+    fmt = _format(layer.weight_quant, layer.weight_quant.tensor_quant, bits, refuse)
+    zero_point = 0 if isinstance(fmt, Bipolar) else _one_integer("zero point", weight.zero_point, refuse)
+    codes = (value > 0) if isinstance(fmt, Bipolar) else np.rint(value / scale) + zero_point
     weights = Weights(codes.astype(np.int64), np.broadcast_to(scale, value.shape), fmt, zero_point)
     append_dense(chain, name, f"{name}.product", weights, refuse)
     if layer.bias is not None:
@@ -195,7 +209,7 @@ def _arithmetic(
         append_affine(chain, name, name, div=value)
 
 
-def _kind(kind: str) -> FunctionImporter:
+def _operator(kind: str) -> FunctionImporter:
     return lambda chain, name, args, kwargs, refuse: _arithmetic(chain, name, args, kwargs, refuse, kind)
 
 
@@ -236,21 +250,21 @@ def _argmax_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mappi
 FunctionImporter = Callable[[Chain, str, Sequence[Any], Mapping[str, Any], Refuse], None]
 
 FUNCTIONS: dict[str, FunctionImporter] = {
-    "add": _kind("add"),
+    "add": _operator("add"),
     "argmax": _argmax_function,
     "contiguous": _ignored,
     "detach": _ignored,
-    "div": _kind("div"),
+    "div": _operator("div"),
     "dropout": _ignored,
     "flatten": _flatten_function,
     "float": _ignored,
     "getattr": _attribute,
-    "mul": _kind("mul"),
+    "mul": _operator("mul"),
     "relu": _relu_function,
     "reshape": _view,
     "softmax": _softmax_function,
-    "sub": _kind("sub"),
-    "truediv": _kind("div"),
+    "sub": _operator("sub"),
+    "truediv": _operator("div"),
     "view": _view,
 }
 """Functions and tensor methods, by name."""
