@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.errors import HwgenError, MismatchError
+from hwgen.errors import HwgenError, MismatchError, ToolFailedError
 from hwgen.flow import simulator
 from hwgen.flow.simulator import OnProgress, Stream
 from hwgen.ir import Beats
 from hwgen.tools import child
+from hwgen.tools.files import write_atomic
 
 if TYPE_CHECKING:
     from hwgen.gateware import Design
@@ -187,7 +188,7 @@ def simulate(
     executable = simulator.build(design, folder, on_line)
     with simulator.scratch_folder(folder) as scratch:
         for name, data in vectors.items():
-            (scratch / name).write_bytes(data)
+            write_atomic(scratch / name, data)
         done = simulator.launch(
             executable, plan, scratch, arguments=arguments, timeout=timeout, on_progress=on_progress
         )
@@ -268,26 +269,36 @@ def run_plan(
 
 def _result(run: Run, entry: Mapping[str, Any], streams: Sequence[Stream], folder: Path) -> SimResult:
     index = entry["index"]
+    words, came, went = (
+        (folder / f"{name}_{index}.txt").read_text().split() for name in ("output", "in_cycles", "out_cycles")
+    )
+    whole = {"frames", "wrong", "misframed", "unstable"}
+    counts = entry["monitors"]
+    if len(counts) != len(streams) or any(set(each) != whole for each in counts):
+        raise _incomplete(run)
+    watches = tuple(_watch(stream, each) for stream, each in zip(streams, counts, strict=True))
+    first, last = watches[0], watches[-1]
+    if (len(words), len(came), len(went)) != (last.beats, first.frames + (first.beat > 0), last.frames):
+        raise _incomplete(run)
     out = streams[-1].beats
-    words = (folder / f"output_{index}.txt").read_text().split()
-    whole = len(words) // out.beats * out.beats
-    cycles = {
-        name: np.array((folder / f"{name}_{index}.txt").read_text().split(), dtype=np.int64)
-        for name in ("in_cycles", "out_cycles")
-    }
     return SimResult(
         run=run,
         frames=entry["frames"],
-        codes=_unpack(out, words[:whole]),
-        first_in=cycles["in_cycles"],
-        last_out=cycles["out_cycles"],
+        codes=_unpack(out, words[: last.frames * out.beats]),
+        first_in=np.array(came, dtype=np.int64),
+        last_out=np.array(went, dtype=np.int64),
         cycles=entry["cycles"],
         deadlock=entry["deadlock"],
         watchdog=entry["watchdog"],
         wall_seconds=entry["wall_seconds"],
         cpu_seconds=entry["cpu_seconds"],
-        watches=tuple(_watch(s, counts) for s, counts in zip(streams, entry["monitors"], strict=True)),
+        watches=watches,
     )
+
+
+def _incomplete(run: Run) -> ToolFailedError:
+    # $fdisplay does not tell when it cannot write.
+    return ToolFailedError(f"simulation {run}: the files that the simulator wrote are incomplete; is the disk full?")
 
 
 def _unpack(beats: Beats, words: Sequence[str]) -> Codes:

@@ -87,6 +87,7 @@ def build(design: Design, folder: Path, on_line: child.OnLine | None = None) -> 
     The number of frames, the stalls and the vectors are no part of it. Raises ToolMissingError without cocotb or
     Verilator, ToolFailedError with the log when it cannot be compiled.
     """
+    folder = folder.resolve()  # the tools work in folders of their own
     bench = [share("sim", name) for name in BENCH]
     texts = {"harness.sv": harness(design), "accel.v": design.verilog}
     key = digest(_versions(), ARGUMENTS, MAKE_VARIABLES, texts, bench)
@@ -100,7 +101,7 @@ def build(design: Design, folder: Path, on_line: child.OnLine | None = None) -> 
         (path / "obj" / "harness").rename(path / "harness")
         shutil.rmtree(path / "obj")
 
-    return step(folder, "simulator", key, make).path.resolve() / "harness"
+    return step(folder, "simulator", key, make).path / "harness"
 
 
 def _runtime(folder: Path, on_line: child.OnLine | None) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hwgen.errors import HwgenError, MismatchError
+from hwgen.errors import HwgenError, MismatchError, ToolFailedError
 from hwgen.flow import simulate, simulator, verify
 from hwgen.flow.simulate import Run, SimResult, Watch
 from hwgen.gateware import Stage
@@ -147,6 +148,35 @@ def test_a_standstill_tells_how_the_streams_stand() -> None:
         MismatchError, match=r"no beat moved for 1000 cycles after 4 of 4 frames.*input waits to be acce"
     ):
         simulate.check(result(deadlock=True, watches=(waiting,)))
+
+
+def written(folder: Path, output: str = "05\nfb\n", last: int = 8) -> dict[str, object]:
+    (folder / "output_0.txt").write_text(output)
+    (folder / "in_cycles_0.txt").write_text("5\n7\n")
+    (folder / "out_cycles_0.txt").write_text(f"{last}\n10\n")
+    counts = {
+        "frames": {"frames": 2, "beat": 0, "valid": 0, "ready": 1, "extra": 0},
+        "wrong": {"wrong": 0, "frame": 0, "beat": 0, "got": "0", "want": "0"},
+        "misframed": {"misframed": 0, "frame": 0, "beat": 0, "first": 0, "last": 0},
+        "unstable": {"unstable": 0, "frame": 0, "beat": 0},
+    }
+    numbers = {"index": 0, "frames": 2, "cycles": 50, "deadlock": False, "watchdog": 100}
+    return {**numbers, "wall_seconds": 0.5, "cpu_seconds": 0.25, "monitors": [counts, counts, counts]}
+
+
+def test_what_the_harness_wrote_becomes_a_result(tmp_path: Path) -> None:
+    made = simulate._result(Run(), written(tmp_path), STREAMS, tmp_path)
+    assert made.codes.tolist() == [[5], [-5]]
+    assert (made.latency, made.cycles_per_cpu_second) == (3, 200)
+
+
+def test_files_that_a_full_disk_cut_short(tmp_path: Path) -> None:
+    message = "simulation without stalls: the files that the simulator wrote are incomplete; is the disk full?"
+    with pytest.raises(ToolFailedError, match=re.escape(message)):
+        simulate._result(Run(), written(tmp_path, output="05\n"), STREAMS, tmp_path)
+    entry = {**written(tmp_path), "monitors": []}
+    with pytest.raises(ToolFailedError, match="are incomplete"):
+        simulate._result(Run(), entry, STREAMS, tmp_path)
 
 
 def test_latency_and_interval_are_held_against_the_formulas() -> None:
