@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -200,7 +201,7 @@ class Accelerator:
             codes,
             self.folder / "sim",
             on_line=lambda line: tell("compiling the simulator", None),
-            on_progress=lambda done, total: tell("simulating", done / total),
+            on_progress=lambda done, total: tell(f"simulating: {done} of {total} frames", done / total),
         )
         checked = {
             "source": data.source if data else f"random codes, seed {seed}",
@@ -254,7 +255,7 @@ class Accelerator:
             output_beat=(design.output.data_bits, design.output.beats),
             graph_id=self.graph.hash[:16],
         )
-        manifest = {**self.manifest(), "board_sim": str(executable.relative_to(self.folder))}
+        manifest = {**self.manifest(), "board_sim": os.path.relpath(executable, self.folder)}
         write_atomic(self.folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
         return self.folder
 
