@@ -14,7 +14,7 @@ from math import lcm
 
 from hwgen.formats import Bipolar, Format, Int
 from hwgen.ir import Node, TensorType
-from hwgen.ops import Affine, Quantize, Relu
+from hwgen.ops import Affine, Quantize, Relu, Reshape
 from hwgen.passes.chain import refused
 
 
@@ -71,6 +71,8 @@ def lines(x: TensorType, between: Sequence[Node], quantizer: Node) -> list[Line]
             result = [result[c].scaled(mul[c] / div[c]).shifted(add[c]) for c in channels]
         elif isinstance(op, Relu):
             result = [line.rectified() for line in result]
+        elif isinstance(op, Reshape):
+            raise refused(node, f"it changes in the middle of the network which numbers are channels, to {op.shape}")
         else:
             raise refused(node, f"it stands ahead of the quantizer {quantizer.name!r} and is not known to be monotonic")
     op = quantizer.op

@@ -98,7 +98,7 @@ def explain(
         if isinstance(node.op, Quantize):
             kind = lowered.types[node.output]
             mine, theirs = _pair(node.output, kind, codes, oracle)
-            section = _Section(lowered.types[last], nodes[since : index + 1], _dyadic_error(frozen, node))
+            section = _Section(lowered.types[last], nodes[since : index + 1], _dyadic_scales(frozen, node))
             ties += section.ties(codes[last], mine, theirs, undecided, ulps)
             last, since = node.output, index + 1
     if frozen.outputs[0] != last and frozen.outputs[0] in oracle and isinstance(frozen.nodes[-1].op, MatVec):
@@ -151,7 +151,7 @@ class _Section:
 
     x: TensorType
     nodes: Sequence[Node]
-    dyadic_error: Mapping[int, tuple[int, int]]
+    dyadic: Mapping[int, tuple[Fraction, Fraction]]
 
     def ties(
         self, entering: Codes, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_], ulps: float
@@ -184,10 +184,13 @@ class _Section:
 
     def _dyadic(self, channel: int, line: Line, code: int) -> float:
         """How far a dyadic requantizer may be from the exact number, in output steps."""
-        if channel not in self.dyadic_error:
+        if channel not in self.dyadic:
             return 0.0
-        multiplier, shift = self.dyadic_error[channel]
-        return float(abs(Fraction(multiplier, 1 << shift) - abs(line.slope)) * abs(code)) + 2.0 ** -(shift + 1)
+        op = self.nodes[-1].op
+        assert isinstance(op, Quantize)
+        multiplier, offset = self.dyadic[channel]
+        off = abs(multiplier - abs(line.slope)) * abs(code) + abs(offset - (line.offset - op.zero_point))
+        return float(off)
 
 
 def _tie(
@@ -229,13 +232,14 @@ def _grown(magnitude: Real, op: Affine) -> Real:
     return np.asarray(magnitude * np.abs(op.mul / op.div) + np.abs(op.add))
 
 
-def _dyadic_error(frozen: Graph, quantizer: Node) -> dict[int, tuple[int, int]]:
-    """(multiplier, shift) of each channel if the frozen graph multiplies by a rounded scale here."""
+def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, Fraction]]:
+    """(multiplier, offset) of each channel, in output steps, if the frozen graph multiplies and shifts here."""
     for node in frozen.nodes:
         if node.name == quantizer.name and isinstance(node.op, Requantize):
             channels = frozen.types[node.output].channels
-            multiplier, shift = (np.broadcast_to(a, (channels,)) for a in (node.op.multiplier, node.op.shift))
-            return {c: (int(multiplier[c]), int(shift[c])) for c in range(channels)}
+            arrays = (node.op.multiplier, node.op.offset, node.op.shift)
+            rows = zip(*(np.broadcast_to(a, (channels,)).tolist() for a in arrays), strict=True)
+            return {c: (Fraction(m, 1 << shift), Fraction(b, 1 << shift)) for c, (m, b, shift) in enumerate(rows)}
     return {}
 
 
