@@ -4,7 +4,7 @@ A `Push` offers one beat at a clock cycle and returns the cycle in which it is a
 Push of one component from the Push of the next one. Beats are pushed in stream order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 Push = Callable[[int], int]
 
@@ -86,17 +86,26 @@ def fifo(depth: int, sink: Push) -> Push:
     return push
 
 
-def run(beats: int, chain: Callable[[Push], Push]) -> int:
-    """Clocks from the first input beat to the last output beat of one frame, the source always valid."""
-    out: list[int] = []
+def spans(beats: int, timings: Sequence[Callable[[Push], Push]]) -> list[tuple[int, int]]:
+    """When each component of a chain works on one frame, the source always valid.
 
-    def sink(offered: int) -> int:
-        out.append(offered)
-        return offered
+    `timings` makes the Push of each component from that of the next one. The result is (the cycle that accepts its
+    first input beat, the cycle that accepts its last output beat) for each; cycle 0 is the first at the chain's input.
+    """
+    accepted: list[list[int]] = [[] for _ in range(len(timings) + 1)]
 
-    push = chain(sink)
-    cycle = 0
-    first = push(0)
-    for _ in range(beats - 1):
+    def watched(push: Push, index: int) -> Push:
+        def record(offered: int) -> int:
+            cycle = push(offered)
+            accepted[index].append(cycle)
+            return cycle
+
+        return record
+
+    push = watched(lambda offered: offered, len(timings))
+    for index in reversed(range(len(timings))):
+        push = watched(timings[index](push), index)
+    cycle = -1
+    for _ in range(beats):
         cycle = push(cycle + 1)
-    return out[-1] - first
+    return [(accepted[n][0], accepted[n + 1][-1]) for n in range(len(timings))]

@@ -44,6 +44,8 @@ class Design:
     latency: clocks from the acceptance of a frame's first input beat, by an empty accelerator that is not stalled and
     whose source is always valid, to the acceptance of its last output beat.
     interval: clocks per frame while frames follow each other.
+    spans: for each stage the clock that accepts its first input beat of such a frame, and the one that accepts its
+    last output beat; clock 0 accepts the frame's first input beat.
     """
 
     verilog: str
@@ -52,6 +54,7 @@ class Design:
     stages: tuple[Stage, ...]
     latency: int
     interval: int
+    spans: tuple[tuple[int, int], ...]
 
 
 # How each layer is built from its node, its input type, the lanes of the stream before it, and the folding.
@@ -160,20 +163,16 @@ def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node |
 class Accelerator(wiring.Component):
     """The components of a chain, connected. Ports: `i`, `o`, the streams of the whole network.
 
-    `latency` and `interval` are those of `Design`.
+    `latency`, `interval` and `spans` are those of `Design`.
     """
 
     def __init__(self, components: list[tuple[str, wiring.Component]]):
         self.components = components
         self.input, self.output = components[0][1].input, components[-1][1].output
-        self.latency = timing.run(self.input.beats, self._timing)
+        self.spans = timing.spans(self.input.beats, [component.timing for _, component in components])
+        self.latency = self.spans[-1][1]
         self.interval = max(component.interval for _, component in components)
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
-
-    def _timing(self, sink: timing.Push) -> timing.Push:
-        for _, component in reversed(self.components):
-            sink = component.timing(sink)
-        return sink
 
     def elaborate(self, platform):
         m = Module()
@@ -217,4 +216,5 @@ def build(graph: Graph, folding: Folding) -> Design:
         stages=stages,
         latency=accelerator.latency,
         interval=accelerator.interval,
+        spans=tuple(accelerator.spans),
     )

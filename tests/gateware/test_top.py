@@ -102,6 +102,10 @@ def test_a_design_describes_its_verilog(rng):
     assert design.input == design.stages[0].input
     assert design.output == design.stages[-1].output
     assert design.interval == 8
+    starts, ends = zip(*design.spans, strict=True)
+    assert (starts[0], ends[-1]) == (0, design.latency)
+    assert list(starts) == sorted(starts)
+    assert list(ends) == sorted(ends)
 
 
 def test_the_same_graph_gives_the_same_verilog():
