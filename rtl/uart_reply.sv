@@ -1,8 +1,8 @@
 // Sends one reply: END, type, sequence, payload, CRC, END, with SLIP escapes. Format: docs/protocol.md.
 //
 // LENGTH: width of the payload's length. `start` is high for one clock with `kind`, `sequence_no` and `length`, which
-// must then stay until `busy` falls. The payload's byte number `index` must be on `payload` two clocks after `index`
-// changes, which the ten bit times of every byte on the line leave ample room for.
+// must then stay until `busy` falls. The payload's byte number `index` must be on `payload` within 20 clocks after
+// `index` changes: nothing here is needed again before the ten bit times of a byte on the line are over.
 `default_nettype none
 
 module uart_reply #(
@@ -35,13 +35,14 @@ module uart_reply #(
     assign busy = state != IDLE;
     assign tx_valid = busy;
 
-    always_comb begin
+    // A register, to keep block RAM and multiplexers out of the paths behind it: the line leaves time for both.
+    always_ff @(posedge clk) begin
         case (state)
-            KIND: plain = kind;
-            SEQUENCE: plain = sequence_no;
-            CRC_HIGH: plain = crc[15:8];
-            CRC_LOW: plain = crc[7:0];
-            default: plain = payload;
+            KIND: plain <= kind;
+            SEQUENCE: plain <= sequence_no;
+            CRC_HIGH: plain <= crc[15:8];
+            CRC_LOW: plain <= crc[7:0];
+            default: plain <= payload;
         endcase
     end
 
