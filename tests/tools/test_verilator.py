@@ -1,7 +1,9 @@
 """Verilator: lint messages and simulators that are built once."""
 
 import importlib.util
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,47 @@ def test_a_simulator_is_built_once_per_content(tmp_path: Path) -> None:
     ):
         verilator.build([_write(tmp_path, "bench.sv", "module bench(input a; endmodule")], "bench", tmp_path / "out")
     assert first.exists()
+
+
+def _launch(folder: Path, *command: str) -> int:
+    launcher = Path(verilator.__file__).with_name("object_cache.py")
+    return subprocess.run([sys.executable, launcher, folder / "objects", *command], check=False, cwd=folder).returncode
+
+
+def test_objects_of_the_library_are_compiled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERILATOR_ROOT", str(tmp_path))
+    include = tmp_path / "include"
+    include.mkdir()
+    _write(include, "verilated_config.h", "1")
+    source = str(_write(include, "verilated.cpp", "int x;"))
+    own = str(_write(tmp_path, "own.cpp", "int y;"))
+    compiler = _write(tmp_path, "compiler", '#!/bin/sh\necho ran >> runs\ntest "$1" = -fail && exit 3\ncp "$4" "$3"\n')
+    compiler.chmod(0o755)
+    runs = tmp_path / "runs"
+
+    def count(*command: str) -> int:
+        before = len(runs.read_text().splitlines()) if runs.exists() else 0
+        assert _launch(tmp_path, str(compiler), *command) == (3 if command[0] == "-fail" else 0)
+        return len(runs.read_text().splitlines()) - before
+
+    assert [count("-c", "-o", "a.o", source) for _ in range(2)] == [1, 0]
+    (tmp_path / "a.o").unlink()
+    assert count("-c", "-o", "a.o", source) == 0
+    assert (tmp_path / "a.o").read_text() == "int x;"
+    # Failures, the design's own files, other arguments and another version are compiled.
+    assert [count("-fail", "-c", "-o", "b.o", source) for _ in range(2)] == [1, 1]
+    assert [count("-c", "-o", "own.o", own) for _ in range(2)] == [1, 1]
+    assert [count("-c", "-o", "a.o", source, "-O2") for _ in range(2)] == [1, 0]
+    # The library has a macro VL_X and knows nothing of another.
+    _write(include, "verilated.h", "VL_X")
+    options = ["-DVL_X=1", "-DVL_X=2", "-DOTHER=1", "-DOTHER=2", "-I/elsewhere"]
+    assert [count("-c", "-o", "a.o", source, option) for option in options] == [1, 1, 1, 0, 0]
+    _write(include, "verilated_config.h", "2")
+    assert count("-c", "-o", "a.o", source) == 1
+    # Where nothing can be kept, everything is compiled.
+    shutil.rmtree(tmp_path / "objects")
+    (tmp_path / "objects").write_text("")
+    assert [count("-c", "-o", "c.o", source) for _ in range(2)] == [1, 1]
 
 
 @pytest.mark.slow
