@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hwgen.ir.figure import Figure
 from hwgen.report.model import Layer, Report
 
 if TYPE_CHECKING:
@@ -37,10 +38,14 @@ def facts(report: Report) -> list[tuple[str, str]]:
     found.append(("simulation", proof.text() if proof else "not run"))
     time = report.timing
     target = "" if time.target is None else f", target {time.target:g} MHz"
-    found.append(("Fmax", f"{time.fmax.text()} ({time.fmax.source}{target})"))
-    found.append(("latency", f"{time.latency.text()}, {time.latency_us.text()} ({time.latency.source})"))
-    found.append(("speed", f"{time.frames_per_second.text()} ({time.frames_per_second.how})"))
+    found.append(("Fmax", f"{_sourced(time.fmax)}{target}"))
+    found.append(("latency", f"{_sourced(time.latency)}, at Fmax {time.latency_us.text()}"))
+    found.append(("speed", f"{_sourced(time.interval)} a frame, at Fmax {time.frames_per_second.text()}"))
     return found
+
+
+def _sourced(figure: Figure) -> str:
+    return f"{figure.text()} ({figure.source})" if figure.known else figure.text()
 
 
 def _layers(report: Report) -> Table:
@@ -79,5 +84,5 @@ def _resources(report: Report) -> Table:
         used = "not known" if row.used.value is None else f"{row.used.value:,.10g}"
         available = "not known" if row.available is None else f"{row.available:,}"
         share = "" if row.fraction is None else f"{row.fraction:.1%}"
-        table.add_row(row.name, used, available, share, row.used.source)
+        table.add_row(row.name, used, available, share, row.used.source if row.used.known else "")
     return table

@@ -145,7 +145,7 @@ def test_terminal():
         console.print(terminal(bare()))
     text = capture.get()
     assert "accuracy, golden: 97.2% (350/360)" in text
-    assert "Fmax: 82.13 MHz (route, target 25 MHz)" in text
+    assert "Fmax: 82.13 MHz (route), target 25 MHz" in text
     assert "simulation: not run" in text
     assert "Fmax: not known" in text
 
