@@ -209,7 +209,7 @@ def bitstream(
     accelerator = _accelerator(model, board, fold, interval, requantize, build)
     with console.progress(f"building for {accelerator.board.name}") as tell:
         result = accelerator.build(
-            lambda event: tell(f"{event.number}/{event.count} {event.step}: {event.message}", None),
+            lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
             seeds,
             allow_timing_failure,
         )

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 
@@ -24,9 +24,15 @@ def print_json(data: Any) -> None:
     sys.stdout.write(json.dumps(data, indent=2) + "\n")
 
 
+class Tell(Protocol):
+    """Says what is being done, which fraction of it is done (None: not known), and a passing detail."""
+
+    def __call__(self, message: str, fraction: float | None = None, detail: str = "") -> None: ...
+
+
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
-    """A line on stderr that shows what goes on: `tell(message, fraction done or None)`.
+def progress(title: str) -> Iterator[Tell]:
+    """A line on stderr that shows what goes on: `tell(message, fraction done or None, detail)`.
 
     On a terminal the line is redrawn; elsewhere (a log) a change is printed once, with a fraction every tenth.
     """
@@ -34,7 +40,8 @@ def progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
         last = [("", -1)]
         err.print(f"{title} ...", markup=False)
 
-        def tell(message: str, fraction: float | None = None) -> None:
+        def tell(message: str, fraction: float | None = None, detail: str = "") -> None:
+            del detail  # for terminals only: a log would fill with it
             # With a fraction, a line for every tenth; without, one for every new message.
             step = -1 if fraction is None else int(10 * fraction)
             key = (message, -1) if fraction is None else ("", step)
@@ -56,9 +63,9 @@ def progress(title: str) -> Iterator[Callable[[str, float | None], None]]:
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task(title, total=None, message="")
 
-        def tell_bar(message: str, fraction: float | None = None) -> None:
+        def tell_bar(message: str, fraction: float | None = None, detail: str = "") -> None:
             total = None if fraction is None else 1.0
-            bar.update(task, message=message, completed=fraction or 0.0, total=total)
+            bar.update(task, message=f"{message} {detail}", completed=fraction or 0.0, total=total)
 
         yield tell_bar
 
