@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -15,6 +17,10 @@ from typing import IO
 from hwgen.errors import HwgenError, ToolFailedError, ToolMissingError
 
 OnLine = Callable[[str], None]
+
+# On Linux a child is told to end when this program is killed and cannot do it itself (prctl(2), PR_SET_PDEATHSIG).
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
 
 
 def run(
@@ -31,7 +37,8 @@ def run(
     """Run `command`, its output and errors going to the file `log`, and return its exit code.
 
     `env` is added to this program's environment; `timeout` is in seconds; `on_line` sees every line without its end.
-    The command has a process group of its own, which is killed on a timeout and on any exception here (an interrupt).
+    The command has a process group of its own, which is killed on a timeout and on any exception here (an interrupt);
+    the command also ends when this program is killed.
     Raises ToolMissingError when there is no such program, and ToolFailedError, with the last lines and the log's
     path, when it runs out of time or (with `check`) ends with another exit code than 0. `tail` lines are quoted.
     """
@@ -96,6 +103,11 @@ def _write_log(file: IO[bytes], log: Path | None, line: str) -> None:
         raise HwgenError(f"cannot write {log}: {error.strerror or error}") from error
 
 
+def _end_with_parent() -> None:
+    if _PRCTL is not None:
+        _PRCTL(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+
+
 def _start(words: list[str], cwd: Path | None, env: Mapping[str, str] | None) -> subprocess.Popen[str]:
     try:
         return subprocess.Popen(
@@ -109,6 +121,7 @@ def _start(words: list[str], cwd: Path | None, env: Mapping[str, str] | None) ->
             encoding="utf-8",
             errors="replace",
             start_new_session=True,
+            preexec_fn=_end_with_parent,
         )
     except FileNotFoundError as error:
         if cwd is not None and not cwd.is_dir():

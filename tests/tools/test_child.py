@@ -94,17 +94,19 @@ def test_an_exception_of_the_callback_ends_the_child() -> None:
     assert time.monotonic() - before < 20
 
 
-def test_an_interrupt_leaves_nothing_running() -> None:
+@pytest.mark.parametrize(
+    ("how", "script"), [(signal.SIGINT, "sleep 50 & echo $!; sleep 50"), (signal.SIGKILL, "echo $$; exec sleep 50")]
+)
+def test_an_interrupted_or_killed_program_leaves_nothing_running(how: int, script: str) -> None:
     code = (
-        "from hwgen.tools import child\n"
-        "child.run(['sh', '-c', 'sleep 50 & echo $!; sleep 50'], on_line=lambda line: print(line, flush=True))\n"
+        "import sys\nfrom hwgen.tools import child\n"
+        "child.run(['sh', '-c', sys.argv[1]], on_line=lambda line: print(line, flush=True))\n"
     )
-    program = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    command = [sys.executable, "-c", code, script]
+    program = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert program.stdout is not None
     pid = int(program.stdout.readline())
-    program.send_signal(signal.SIGINT)
+    program.send_signal(how)
     assert program.wait(20) != 0
     assert _gone(pid)
     program.stdout.close()
