@@ -11,7 +11,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Int
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import MatVec, Quantize, Requantize, Thresholds, integer_range
-from hwgen.passes.chain import chain, read_type, rebuilt, refused
+from hwgen.passes.chain import chain, rebuilt, refused
 from hwgen.passes.exact import Line, lines, rounded, steps, thresholds
 from hwgen.passes.lower import negated
 
@@ -47,39 +47,36 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
         raise HwgenError(f"unknown requantizer {requantize!r}: one of {', '.join(CHOICES)}")
     done: list[Node] = []
     waiting: list[Node] = []
+    # Types of what the last node of `done` reads and writes.
+    feed = codes = graph.input_type
     for node in chain(graph):
         if isinstance(node.op, Quantize):
             source = done.pop() if done else None
-            feed = read_type(graph, source) if source else graph.input_type
-            done.extend(_absorbed(feed, source, waiting, node, requantize))
+            source, channel_lines = _rising(source, lines(codes, waiting, node), node)
+            if source:
+                codes = source.op.infer(feed)
+                done.append(source)
+            done.append(replace(node, op=_requantizer(codes, node, channel_lines, requantize)))
             waiting = []
-        elif node.op.frozen:
-            # Anything real-valued that no quantizer has taken stays, for a later pass to refuse.
-            done.extend(waiting)
-            waiting = []
+        elif node.op.frozen and not waiting:
             done.append(node)
         else:
             waiting.append(node)
+            continue
+        feed, codes = codes, done[-1].op.infer(codes)
     return rebuilt(graph, [*done, *waiting])
 
 
-def _absorbed(
-    feed: TensorType, source: Node | None, waiting: list[Node], quantizer: Node, requantize: str
-) -> tuple[Node, ...]:
-    """The source of the codes (negated in places if need be) and the requantizer; `feed` is what the source reads."""
-    x = source.op.infer(feed) if source else feed
-    channel_lines = lines(x, waiting, quantizer)
+def _rising(source: Node | None, channel_lines: list[Line], quantizer: Node) -> tuple[Node | None, list[Line]]:
+    """The source of the codes with those channels negated whose lines fall, and all lines rising."""
     falls = np.array([line.slope < 0 for line in channel_lines])
-    if falls.any():
-        if source is None or not isinstance(source.op, MatVec):
-            raise refused(
-                quantizer, f"it falls as its input rises in channel {int(falls.argmax())}, with no weights to negate"
-            )
-        channel_lines = [line.flipped() if line.slope < 0 else line for line in channel_lines]
-        flipped = negated(source.op, falls)
-        source, x = replace(source, op=flipped), flipped.infer(feed)
-    sources = (source,) if source else ()
-    return *sources, replace(quantizer, op=_requantizer(x, quantizer, channel_lines, requantize))
+    if not falls.any():
+        return source, channel_lines
+    if source is None or not isinstance(source.op, MatVec):
+        channel = int(falls.argmax())
+        raise refused(quantizer, f"it falls as its input rises in channel {channel}, with no weights to negate")
+    source = replace(source, op=negated(source.op, falls))
+    return source, [line.flipped() if line.slope < 0 else line for line in channel_lines]
 
 
 def _requantizer(x: TensorType, quantizer: Node, channel_lines: list[Line], requantize: str) -> Requantize | Thresholds:

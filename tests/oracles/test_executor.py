@@ -20,7 +20,10 @@ FRAMES = 200
 BASE = Options()
 ROUNDING = ("ROUND", "CEIL", "FLOOR", "UP", "DOWN", "HALF_EVEN", "HALF_UP", "HALF_DOWN")
 CASES = {
-    **{f"w{w}a{a}": BASE.but(weight_bits=w, act_bits=a, narrow=int(a > 1)) for w, a in ((2, 1), (2, 2), (3, 5), (4, 4), (6, 3), (8, 8))},
+    **{
+        f"w{w}a{a}": BASE.but(weight_bits=w, act_bits=a, narrow=int(a > 1))
+        for w, a in ((2, 1), (2, 2), (3, 5), (4, 4), (6, 3), (8, 8))
+    },
     "signed": BASE.but(act_signed=1, narrow=0, relu=False),
     "signed narrow": BASE.but(act_signed=1, relu=False),
     "relu to signed": BASE.but(act_signed=1, narrow=0),
