@@ -173,7 +173,7 @@ class Accelerator:
         from hwgen.flow import simulate
 
         codes = golden.input_codes(self.graph, x)
-        (result,) = simulate.simulate(self.design, codes, self.folder / "sim")
+        (result,) = simulate.simulate(self.design, codes, self.root / "simulators")
         return simulate.check(result).codes.reshape(len(codes), *self.graph.output_type.shape)
 
     def verify(
@@ -199,7 +199,7 @@ class Accelerator:
             self.graph,
             self.design,
             codes,
-            self.folder / "sim",
+            self.root / "simulators",
             on_line=lambda line: tell("compiling the simulator", None),
             on_progress=lambda done, total: tell(f"simulating: {done} of {total} frames", done / total),
         )

@@ -168,6 +168,7 @@ def _write(folder: Path, result: Trained, model: Any, data: Data, float_run: Map
         network = onnx.load(path)
         path.with_suffix(".onnx.data").unlink(missing_ok=True)
         onnx.save(network, path)
-        np.savez_compressed(out / f"{result.name}.npz", x=data.x_test, y=data.y_test, **float_run)
+        arrays: dict[str, Any] = {"x": data.x_test, "y": data.y_test, **float_run}
+        np.savez_compressed(out / f"{result.name}.npz", **arrays)
         record = {**asdict(result), "accuracy": result.accuracy}
         (out / f"{result.name}.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -137,17 +137,24 @@ def _layer(graph: Graph, folding: Folding, stage: Stage, span: tuple[int, int], 
     node = next((one for one in graph.nodes if one.name == stage.node), None)
     fold = folding.get(stage.node or "")
     used = built.get("modules", {}).get(f"accel.{stage.name}", {})
-    figures = {kind: Figure(used.get(kind), "synthesis", unit, "hwgen bitstream") for kind, unit in RESOURCES.items()}
+
+    def figure(kind: str) -> Figure:
+        return Figure(used.get(kind), "synthesis", RESOURCES[kind], "hwgen bitstream")
+
+    start, end = span
     return Layer(
         name=stage.node or stage.name,
         kind=stage.kind,
         cycles=Figure(stage.interval, "estimate", "cycles", "formula"),
-        start=Figure(span[0], "estimate", "cycles", "max-plus model, equal to simulation"),
-        end=Figure(span[1], "estimate", "cycles", "max-plus model, equal to simulation"),
+        start=Figure(start, "estimate", "cycles", "max-plus model"),
+        end=Figure(end, "estimate", "cycles", "max-plus model"),
+        lut=figure("lut"),
+        ff=figure("ff"),
+        bram=figure("bram"),
+        dsp=figure("dsp"),
         pe=fold.pe if fold else None,
         simd=fold.simd if fold else None,
         **_formats(graph, node),
-        **figures,
     )
 
 
