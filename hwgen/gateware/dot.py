@@ -15,9 +15,7 @@ from amaranth.hdl import Const, Module, Shape, Signal, Value
 
 from hwgen.gateware.decode import Operand
 from hwgen.gateware.pipeline import register
-
-# Bits of |w| times bits of u up to which partial products in LUTs are preferred to a multiplier block.
-LUT_PRODUCT = 16
+from hwgen.ops.cost import magnitude_bits, signed_digits
 
 
 @dataclass(frozen=True)
@@ -47,27 +45,9 @@ class Term:
         return not (self.low.any() or self.high.any())
 
 
-def magnitude_bits(weights: np.ndarray) -> int:
-    """Bits of the greatest |weight|."""
-    return int(np.abs(weights).max()).bit_length()
-
-
 def tree_depth(terms: int) -> int:
     """Levels of a tree that adds `terms` values two by two."""
     return max(terms - 1, 0).bit_length()
-
-
-def signed_digits(value: int) -> list[tuple[int, int]]:
-    """(shift, sign) of the canonical signed digits of `value`, lowest first: value = sum of sign * 2**shift."""
-    digits, shift = [], 0
-    while value:
-        if value & 1:
-            sign = 2 - (value & 3)
-            digits.append((shift, sign))
-            value -= sign
-        value >>= 1
-        shift += 1
-    return digits
 
 
 def offset_correction(weights: np.ndarray, step: int, offset: int, greatest: int, *, digits: bool) -> np.ndarray:

@@ -12,6 +12,7 @@ from hwgen.gateware.beat import beats_of, lane_shape, signature
 from hwgen.gateware.decode import Operand, decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
+from hwgen.ops.cost import magnitude_bits, products_of, signed_digits
 
 
 class MatVec(wiring.Component):
@@ -44,21 +45,19 @@ class MatVec(wiring.Component):
         self.levels = self.product_levels + (0 if self.products == "constant" else dot.tree_depth(fold.simd))
         self.depth = self.levels + 2
         self.latency = self.interval - 1 + self.depth
-        # Clocks from one output beat to the next, at least.
-        self.spacing = self.synapse_folds
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
     def _choose_products(self) -> tuple[str, int]:
         """The kind of products, and register levels from the operands to the products (constants: to the sum)."""
-        bits = dot.magnitude_bits(self.weights)
-        if len(self.weights) == 1:
-            digits = [[len(dot.signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
-            return "constant", max(dot.tree_depth(sum(lane)) for lane in digits) or 1
+        kind = products_of(self.op, self.x, self.fold)
+        if kind == "constant":
+            digits = [[len(signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
+            return kind, max(dot.tree_depth(sum(lane)) for lane in digits) or 1
+        if kind == "multiplier":
+            return kind, 1
         # The biases are looked up one level before the accumulator, so there is one level at least.
         least = 1 if self.fold.simd == 1 else 0
-        if bits * self.x.codes_format.bits <= dot.LUT_PRODUCT:
-            return "lut", max(dot.tree_depth(bits), least)
-        return "multiplier", 1
+        return kind, max(dot.tree_depth(magnitude_bits(self.weights)), least)
 
     def timing(self, sink: timing.Push) -> timing.Push:
         return timing.matvec(self.synapse_folds, self.neuron_folds, self.depth, sink)
@@ -155,7 +154,7 @@ class MatVec(wiring.Component):
     def _lut_products(self, m, enable, row, lanes):
         """Products of bits and magnitudes, unsigned: (PE lane, SIMD lane) terms."""
         columns = self.weights.reshape(len(self.weights), -1)
-        bits = dot.magnitude_bits(columns)
+        bits = magnitude_bits(columns)
         words = rom(m, enable, row, np.abs(columns) + ((columns < 0).astype(int) << bits), "weights")
         for pe in range(self.fold.pe):
             products = []

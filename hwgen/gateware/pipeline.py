@@ -6,6 +6,8 @@ import numpy as np
 from amaranth.hdl import Const, Module, Shape, Signal, Value
 from amaranth.lib.memory import Memory
 
+from hwgen.ops.cost import wants_block_ram
+
 
 def register(m: Module, enable: Value, value: Value, name: str, *, reset_less: bool = True) -> Signal:
     """`value` one enabled clock later. Data needs no reset; a valid bit does."""
@@ -75,12 +77,6 @@ def range_shape(low: int, high: int) -> Shape:
     return Shape.cast(range(min(low, 0), max(high, 1) + 1))
 
 
-def _rom_style(width: int, depth: int) -> dict[str, str]:
-    """Ask for block RAM where it saves at least 64 LUT4 for each block of 36 bits; otherwise leave it to synthesis."""
-    luts, blocks = width * depth / 16, -(-width // 36)
-    return {"rom_style": "block"} if luts >= 64 * blocks else {}
-
-
 def rom(m: Module, enable: Value, address: Value, table: np.ndarray, name: str) -> list[Value]:
     """The integers of row `address` of `table` (rows, columns) one enabled clock later.
 
@@ -93,7 +89,8 @@ def rom(m: Module, enable: Value, address: Value, table: np.ndarray, name: str) 
     mask = (1 << shape.width) - 1
     words = [sum((int(v) & mask) << (n * shape.width) for n, v in enumerate(row)) for row in table]
     width = shape.width * table.shape[1]
-    memory = Memory(shape=width, depth=len(words), init=words, attrs=_rom_style(width, len(words)))
+    attrs = {"rom_style": "block"} if wants_block_ram(width, len(words)) else {}
+    memory = Memory(shape=width, depth=len(words), init=words, attrs=attrs)
     m.submodules[name] = memory
     port = memory.read_port()
     m.d.comb += [port.addr.eq(address), port.en.eq(enable)]

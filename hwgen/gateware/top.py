@@ -21,7 +21,7 @@ from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.cost import check_folding
+from hwgen.ops.cost import check_folding, lanes_behind
 
 
 @dataclass(frozen=True)
@@ -115,11 +115,10 @@ def _first_lanes(nodes: list[Node], folding: Folding) -> int:
 def _narrow(source: MatVec) -> list[wiring.Component]:
     """A converter to the fewest lanes that still carry all sums before the matrix unit has the next ones.
 
-    So the units behind it have a lane each for as many channels as they have clocks for.
+    So the units behind it have a lane for as many channels as they have clocks for.
     """
-    beats = source.output
-    lanes = min(n for n in range(1, beats.lanes + 1) if beats.lanes % n == 0 and beats.lanes // n <= source.spacing)
-    return [Scatter(beats, lanes)] if lanes < beats.lanes else []
+    lanes = lanes_behind(source.op, source.fold)
+    return [Scatter(source.output, lanes)] if lanes < source.output.lanes else []
 
 
 def _bridge(beats: Beats, fold: Fold, x: TensorType) -> list[wiring.Component]:

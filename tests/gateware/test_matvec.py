@@ -5,7 +5,6 @@ from hwgen import formats, ops
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Int
 from hwgen.gateware.decode import decode
-from hwgen.gateware.dot import signed_digits
 from hwgen.gateware.matvec import MatVec
 from hwgen.ir import Fold, TensorType
 from tests.gateware.bench import check, random_codes, stream
@@ -97,10 +96,3 @@ def test_a_format_without_decoder_is_refused():
 
     with pytest.raises(UnsupportedError, match=r"no gateware decodes uint4 codes, only those of Int, Bipolar"):
         decode(Other(4, is_signed=False), None)
-
-
-@pytest.mark.parametrize("value", [*range(-70, 71), 0x5555, -0x7FFF])
-def test_signed_digits_add_up_and_never_touch(value):
-    digits = signed_digits(value)
-    assert sum(sign << shift for shift, sign in digits) == value
-    assert (np.diff([shift for shift, _ in digits]) > 1).all()

@@ -1,0 +1,110 @@
+import itertools
+import re
+
+import numpy as np
+import pytest
+
+from hwgen import formats, ops
+from hwgen.errors import HwgenError
+from hwgen.formats import Int
+from hwgen.ir import Fold, Graph, Node, TensorType, Value
+from hwgen.ops import cost
+
+
+def mlp(sizes=(64, 32, 32, 10), weight="int4n", act="uint4", extra=()):
+    rng = np.random.default_rng(5)
+    kind, tensor, nodes = TensorType((sizes[0],), formats.get("uint4")), "x", []
+    value = Value("x", kind)
+    for layer, (inner, out) in enumerate(itertools.pairwise(sizes)):
+        fmt = formats.get(weight)
+        found = [(f"fc{layer}", ops.MatVec(rng.choice(fmt.codes(), (out, inner)), fmt))]
+        if layer + 2 < len(sizes):
+            steps = formats.get(act).codes().size - 1
+            found.append((f"act{layer}", ops.Thresholds(np.arange(steps)[None], 0, formats.get(act))))
+        for name, op in [*found, *(extra if layer + 2 == len(sizes) else ())]:
+            nodes.append(Node(name, op, (tensor,), f"{name}_out"))
+            kind, tensor = op.infer(kind), f"{name}_out"
+    return Graph("mlp", (value,), tuple(nodes), (tensor,))
+
+
+@pytest.mark.parametrize("value", [*range(-70, 71), 0x5555, -0x7FFF])
+def test_signed_digits_add_up_and_never_touch(value):
+    digits = cost.signed_digits(value)
+    assert sum(sign << shift for shift, sign in digits) == value
+    assert (np.diff([shift for shift, _ in digits]) > 1).all()
+
+
+@pytest.mark.parametrize("interval", [1, 10, 32, 64, 100, 1000, 5000])
+def test_a_chosen_folding_keeps_the_interval_and_divides_the_layers(interval):
+    graph = mlp()
+    folding = cost.choose_folding(graph, interval)
+    cost.check_folding(graph, folding)
+    for node, op in cost.matrix_units(graph):
+        assert op.cycles(graph.types[node.inputs[0]], folding[node.name]) <= interval
+
+
+def test_more_time_never_costs_more():
+    graph = mlp()
+    luts = [cost.estimate(graph, cost.choose_folding(graph, n)).lut for n in (4, 16, 64, 256, 2048)]
+    assert luts == sorted(luts, reverse=True)
+
+
+def test_the_chosen_fold_is_not_needlessly_fast():
+    folding = cost.choose_folding(mlp(), 64)
+    lanes = {name: fold.pe * fold.simd for name, fold in folding.items()}
+    assert lanes == {"fc0": 32, "fc1": 16, "fc2": 5}
+
+
+def test_an_interval_out_of_reach_names_the_layer_and_the_nearest():
+    x = TensorType((5, 4), Int(4))
+    graph = Graph("g", (Value("x", x),), (Node("conv", ops.MatVec(np.ones((2, 4)), Int(2)), ("x",), "y"),), ("y",))
+    message = "node 'conv' takes 5 clocks a frame fully unrolled (PE=2, SIMD=4), so an interval of 4 is out of reach; "
+    with pytest.raises(HwgenError, match=re.escape(message + "the nearest is 5")):
+        cost.choose_folding(graph, 4)
+    assert cost.choose_folding(graph, 5) == {"conv": Fold(2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("folding", "message"),
+    [
+        ({}, "node 'fc0' is a matrix unit and has no fold"),
+        ({"fc0": Fold(), "x": Fold()}, "the folding names x; matrix units are: fc0"),
+        ({"fc0": Fold(3, 1)}, "node 'fc0': folding must divide the layer: PE=3 into 4 outputs, SIMD=1 into 6 inputs"),
+    ],
+)
+def test_a_folding_that_does_not_fit_the_graph_is_refused(folding, message):
+    with pytest.raises(HwgenError, match=re.escape(message)):
+        cost.check_folding(mlp((6, 4)), folding)
+
+
+@pytest.mark.parametrize(("pe", "simd", "lanes"), [(8, 4, 1), (8, 64, 8), (32, 8, 4), (32, 16, 8), (1, 1, 1)])
+def test_lanes_behind_are_done_before_the_next_sums(pe, simd, lanes):
+    op = ops.MatVec(np.ones((32, 64)), Int(2))
+    assert cost.lanes_behind(op, Fold(pe, simd)) == lanes
+
+
+@pytest.mark.parametrize(
+    ("weight", "fold", "kind", "dsp"),
+    [("int4n", Fold(4, 6), "constant", 0), ("int4n", Fold(2, 3), "lut", 0), ("int8n", Fold(2, 3), "multiplier", 6)],
+)
+def test_products_by_the_weights_width(weight, fold, kind, dsp):
+    graph = mlp((6, 4), weight=weight)
+    ((_, op),) = cost.matrix_units(graph)
+    assert cost.products_of(op, graph.input_type, fold) == kind
+    assert cost.estimate(graph, {"fc0": fold}).dsp == dsp
+
+
+def test_requantization_and_argmax_are_counted():
+    plain = mlp((8, 4))
+    shift = ops.Requantize([3, 5, 7, 9], [1], [4], "half_even", 0, 15, Int(4, is_signed=False))
+    full = mlp((8, 4), extra=(("req", shift), ("best", ops.ArgMax())))
+    folding = {"fc0": Fold(2, 2)}
+    assert cost.estimate(full, folding).lut > cost.estimate(plain, folding).lut
+    assert cost.estimate(full, folding).dsp == 1
+
+
+def test_what_is_not_known_is_none():
+    graph = mlp((8, 4), extra=(("soft", ops.Relu()),))
+    assert cost.estimate(graph, {"fc0": Fold(2, 2)}).lut is None
+    with pytest.raises(HwgenError, match="the cost of node 'fc0' or of those behind it is not known"):
+        cost.choose_folding(graph, 64)
