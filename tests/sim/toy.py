@@ -27,6 +27,7 @@ DESIGN = Design(
     ),
     latency=3,
     interval=2,
+    spans=((0, 2), (1, 3)),
 )
 
 GRAPH = Graph(
