@@ -26,7 +26,8 @@ class MatVec(wiring.Component):
     Ports: `i`, a stream of x.size / SIMD beats a frame; `o`, a stream of beats of PE sums.
     Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
     "lut" for narrow weights: partial products and adders; else "multiplier".
-    Pipeline: operands, products and adder tree (`levels` registers), accumulator: depth = levels + 2 clocks.
+    Pipeline: kept beats (only if both folds are more than one), operands, products and adder tree (`levels`
+    registers), accumulator: depth = levels + 2 or levels + 3 clocks.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.
     Latency: interval - 1 + depth clocks from the first input beat to the last output beat.
     """
@@ -43,7 +44,9 @@ class MatVec(wiring.Component):
         self.weights = op.worth.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, fold.pe, fold.simd)
         self.products, self.product_levels = self._choose_products()
         self.levels = self.product_levels + (0 if self.products == "constant" else dot.tree_depth(fold.simd))
-        self.depth = self.levels + 2
+        # Whether beats are kept in a memory: then they come one clock later.
+        self.keeps = self.neuron_folds > 1 and self.synapse_folds > 1
+        self.depth = self.levels + 2 + self.keeps
         self.latency = self.interval - 1 + self.depth
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
@@ -67,8 +70,10 @@ class MatVec(wiring.Component):
         enable = Signal()
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
         flags, row, lanes = self._issue(m, enable)
+        if self.keeps:
+            row = register(m, enable, row, "row_0")
         stages = [flags.delayed(m, enable, 0)]
-        for stage in range(self.levels):
+        for stage in range(self.depth - 2):
             stages.append(stages[-1].delayed(m, enable, stage + 1))
         totals = self._dot_products(m, enable, row, lanes)
         step = lanes[0].step if self.products != "multiplier" else 1
@@ -111,10 +116,10 @@ class MatVec(wiring.Component):
             start=start,
             end=end,
         )
-        codes = split(self._operands(m, step, filling, synapse), lane_shape(self.input), self.fold.simd)
+        codes = split(self._operands(m, enable, step, filling, synapse), lane_shape(self.input), self.fold.simd)
         return flags, row, [decode(self.x.codes_format, code) for code in codes]
 
-    def _operands(self, m, step, filling, index) -> Value:
+    def _operands(self, m, enable, step, filling, index) -> Value:
         """The operand register: a new beat while filling, after that the beat kept from before."""
         new = self.i.p.lanes.as_value()
         if self.neuron_folds == 1:
@@ -132,9 +137,10 @@ class MatVec(wiring.Component):
             read.en.eq(step),
         ]
         fresh = register(m, step, filling, "fresh")
-        operands = Signal(len(new))
+        operands = Signal(len(new), name="operands_next")
         m.d.comb += operands.eq(Mux(fresh, register(m, step & filling, new, "taken"), read.data))
-        return operands
+        # A register of their own: else synthesis would build the choice again into each partial product.
+        return register(m, enable, operands, "operands")
 
     def _dot_products(self, m, enable, row, lanes) -> list[Value]:
         """The sum over the SIMD lanes for each PE lane, `levels` enabled clocks after the operands."""

@@ -223,32 +223,45 @@ def _rom(width: int, depth: int) -> Resources:
     return _cost(lut=width * max(depth / 16, 0.8), ff=width)
 
 
+def _tree(terms: int, bits: float, growth: float = 1) -> Resources:
+    """A tree of registered adders over `terms` values; `growth`: bits that a sum has more than its wider summand."""
+    lut = ff = 0.0
+    while terms > 1:
+        pairs, odd = divmod(terms, 2)
+        bits += growth
+        # Carry cells come in pairs of bits, so that an adder wastes one LUT on average.
+        lut += pairs * (bits + 1)
+        ff += pairs * bits + odd * (bits - growth)
+        terms = pairs + odd
+    return _cost(lut=lut, ff=ff)
+
+
 def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     out, inner = op.weight.shape
     neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
     bits, acc, macs = x.codes_format.bits, op.infer(x).codes_format.bits, fold.pe * fold.simd
     magnitude = magnitude_bits(op.worth)
     kind = products_of(op, x, fold)
-    parts = [_rom(macs * (magnitude + 1), neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
+    stored = 1 if len(set(np.abs(op.worth).ravel().tolist())) == 1 else magnitude + 1
+    parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
     # Accumulators with the choice of what they start from, flags, counters.
     parts.append(_cost(lut=fold.pe * acc * (2 if synapse_folds > 1 else 1) + 45, ff=fold.pe * acc + 50))
     word = bits * fold.simd
     if neuron_folds > 1 and synapse_folds > 1:
-        parts.append(_cost(lut=word * (1 + 1.5 * -(-synapse_folds // 16)), ff=2 * word))
+        parts.append(_cost(lut=word * (1 + 1.5 * -(-synapse_folds // 16)), ff=3 * word))
     else:
         parts.append(_cost(ff=word))
-    full = bits + magnitude
     if kind == "constant":
-        digits = sum(len(signed_digits(int(w))) for w in op.worth.ravel())
-        # Adders widen on their way down the tree; the first level's have the width of x and of a shift.
-        parts.append(_cost(lut=digits * (full + 1.5), ff=digits * (full + 1)))
+        for row in op.worth:
+            # Summands have shifts of their own, so sums grow less than in a tree of equals.
+            parts.append(_tree(sum(len(signed_digits(int(w))) for w in row), bits + 0.5, 0.6))
     elif kind == "lut":
-        adders = max(magnitude - 1, 0)
-        parts.append(_cost(lut=macs * (magnitude * bits + adders * (bits + 2)), ff=macs * adders * (bits + 3.5)))
-        parts.append(_cost(lut=fold.pe * (fold.simd - 1) * (full + 2), ff=fold.pe * (fold.simd - 1) * (full + 1.5)))
+        adders, partial = max(magnitude - 1, 0), magnitude if stored > 1 else 1
+        parts.append(_cost(lut=macs * (partial * bits + adders * (bits + 2)), ff=macs * adders * (bits + 3.5)))
+        parts.append(_scaled(_tree(fold.simd, bits + magnitude - (magnitude == 1)), fold.pe))
     else:
-        parts.append(_cost(dsp=macs, ff=macs * (full + 1)))
-        parts.append(_cost(lut=fold.pe * (fold.simd - 1) * (full + 3), ff=fold.pe * (fold.simd - 1) * (full + 2)))
+        parts.append(_cost(dsp=macs, ff=macs * (bits + magnitude + 1)))
+        parts.append(_scaled(_tree(fold.simd, bits + magnitude + 1), fold.pe))
     return _sum(parts)
 
 
@@ -256,10 +269,12 @@ def _thresholds(op: Thresholds, x: TensorType, lanes: int) -> Resources:
     stages, width = op.steps.bit_length(), x.codes_format.bits
     shared = bool((op.thresholds == op.thresholds[0]).all())
     folds = 1 if shared else x.channels // lanes
+    # One threshold in a lane is a constant: its comparison is smaller, and needs no register.
+    share = 1.0 if folds > 1 else 0.7
     parts = [_cost(lut=10, ff=8 + 3 * stages)]
     for stage in range(stages):
         rom = _rom(width, folds << stage)
-        parts += [_scaled(rom, lanes), _cost(lut=lanes * (width + 2), ff=lanes * (width + stage + 3))]
+        parts += [_scaled(rom, lanes), _cost(lut=lanes * share * (width + 2), ff=lanes * share * (width + stage + 3))]
     return _sum(parts)
 
 
