@@ -44,7 +44,8 @@ class Accuracy:
 class Difference:
     """Codes of one node where the golden model and the float network disagree.
 
-    different of `compared` codes disagree; `ties` of those are explained: the float value lies on a rounding tie.
+    different of `compared` codes disagree, counting only the first difference of each frame, since those behind it
+    follow from it. `ties` of them are explained: the exact number is as near to a rounding boundary as float errs.
     """
 
     node: str
