@@ -35,6 +35,9 @@ FoldFile = Annotated[
 Interval = Annotated[
     int | None, typer.Option("--interval", min=1, help="Clock cycles a frame may take; chooses PE and SIMD.")
 ]
+Clock = Annotated[
+    float | None, typer.Option("--clock", min=1, help="Design clock in MHz, instead of the board's default.")
+]
 Requantize = Annotated[
     str, typer.Option("--requantize", help="How layers round: auto, thresholds (exact) or dyadic (multiply-shift).")
 ]
@@ -69,14 +72,22 @@ def _options(
 
 
 def _accelerator(
-    model: Path, board: str, fold: Path | None, interval: int | None, requantize: str, root: Path
+    model: Path,
+    board: str,
+    fold: Path | None,
+    interval: int | None,
+    clock: float | None,
+    requantize: str,
+    root: Path,
 ) -> Accelerator:
     from hwgen import compiler, inputs
+    from hwgen.flow.boards import load_board
 
     if fold and interval:
         raise HwgenError("--fold and --interval both choose the folding: give one of them")
     graph = inputs.read_model(model, requantize)
-    return compiler.compile(graph, board, inputs.read_fold(fold) if fold else interval, root)
+    chosen = load_board(board).at(clock) if clock else load_board(board)
+    return compiler.compile(graph, chosen, inputs.read_fold(fold) if fold else interval, root)
 
 
 @app.command()
@@ -109,6 +120,7 @@ def compile(  # noqa: A001  (the command's name)
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    clock: Clock = None,
     requantize: Requantize = "auto",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
@@ -119,7 +131,7 @@ def compile(  # noqa: A001  (the command's name)
     """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors."""
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
     data = inputs.read_data(input, model)
     accelerator.write(out, data.x if data else None, frames or 16, seed)
     if as_json:
@@ -135,6 +147,7 @@ def verify(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    clock: Clock = None,
     requantize: Requantize = "auto",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
@@ -151,7 +164,7 @@ def verify(
     """
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
         checked = accelerator.verify(data, frames, seed, uart, inputs.read_imported(model), tell)
@@ -195,6 +208,7 @@ def bitstream(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    clock: Clock = None,
     requantize: Requantize = "auto",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
     allow_timing_failure: Annotated[
@@ -206,7 +220,7 @@ def bitstream(
     """Synthesise, place and route for a board, down to the bitstream."""
     from hwgen import tables
 
-    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
     with console.progress(f"building for {accelerator.board.name}") as tell:
         result = accelerator.build(
             lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
@@ -225,6 +239,7 @@ def report(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    clock: Clock = None,
     requantize: Requantize = "auto",
     build: BuildRoot = Path("build"),
     as_json: Json = False,
@@ -232,7 +247,7 @@ def report(
     """Gather what is known of an accelerator into report.json, report.md and report.html."""
     from hwgen import report as reports
 
-    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
     result = accelerator.report()
     reports.write(result, accelerator.folder)
     if as_json:
@@ -248,13 +263,14 @@ def flash(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    clock: Clock = None,
     requantize: Requantize = "auto",
     build: BuildRoot = Path("build"),
 ) -> None:
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
     from hwgen.flow import flash as flow_flash
 
-    accelerator = _accelerator(model, board, fold, interval, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
     with console.progress(f"loading {accelerator.board.name}") as tell:
         flow_flash.flash(accelerator.board, accelerator.bitstream_file(), lambda line: tell(line, None))
     console.out.print(f"{accelerator.board.name} is loaded")

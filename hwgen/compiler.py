@@ -108,7 +108,7 @@ class Accelerator:
     def folder(self) -> Path:
         """root/<hash>, of the network, its folding and the board."""
         fold = {name: [one.pe, one.simd] for name, one in self.folding.items()}
-        return self.root / digest(self.graph.hash, fold, self.board.name)[:16]
+        return self.root / digest(self.graph.hash, fold, self.board.model_dump_json())[:16]
 
     @cached_property
     def design(self) -> Design:
@@ -264,10 +264,11 @@ class Accelerator:
     ) -> FlowResult:
         """Synthesise, place and route, and pack; steps whose inputs have not changed are not run again.
 
-        seeds: placements to try; Fmax is their median, the bitstream that of the first.
+        seeds: placements to try; Fmax is their median, the bitstream that of the first. One seed may err by a tenth.
         Raises DoesNotFitError, HwgenError where the clock is missed, ToolMissingError where a vendor's tool is needed.
         """
         from hwgen.flow import build, plan, shell
+        from hwgen.flow.result import VendorToolMissingError
 
         design = self.design
         sources = {
@@ -275,14 +276,24 @@ class Accelerator:
             "accel.v": design.verilog,
         }
         keep = ["accel", *(f"accel.{stage.name}" for stage in design.stages)]
-        plans = [plan.plan(self.board, sources, seed=seed, keep=keep) for seed in range(1, seeds + 1)]
-        result, *others = [
-            build.execute(one, self.folder / "flow", progress, allow_timing_failure=allow_timing_failure)
-            for one in reversed(plans)
-        ][::-1]
-        tried = {clock: [run.fmax[clock].value for run in (result, *others)] for clock in result.fmax}
-        write_atomic(self.folder / "flow.json", json.dumps({**result.to_json(), "fmax_seeds": tried}, indent=2) + "\n")
+        made, folder = plan.plan(self.board, sources, keep=keep), self.folder / "flow"
+        try:
+            result = build.execute(made, folder, progress, allow_timing_failure=allow_timing_failure)
+        except VendorToolMissingError as missing:
+            self._record(missing.result, {})
+            raise
+        tried = (
+            build.fmax_over_seeds(self.board, sources, folder, range(1, seeds + 1), progress, keep=keep)
+            if seeds > 1
+            else {}
+        )
+        self._record(result, tried)
         return result
+
+    def _record(self, result: FlowResult, tried: Mapping[int, float]) -> None:
+        """Leave the figures of a build for the report."""
+        fmax = list(tried.values()) or [one.value for one in result.fmax.values() if one.value is not None][:1]
+        write_atomic(self.folder / "flow.json", json.dumps({**result.to_json(), "fmax_seeds": fmax}, indent=2) + "\n")
 
     def bitstream(self, progress: OnProgress | None = None) -> Path:
         """The bitstream's path; built first where that has not been done. Raises as `build`."""

@@ -1,4 +1,5 @@
-// Simple dual-port memory of bytes, one clock, synchronous read: written so that every tool infers block RAM.
+// Simple dual-port memory of bytes, one clock, synchronous read: written so that every tool infers a memory.
+// Block RAM or LUT RAM is left to the tool: for a small frame LUT RAM is the quicker one.
 // ADDR: $clog2(BYTES), at least 1.
 `default_nettype none
 
@@ -13,7 +14,7 @@ module uart_ram #(
     input  wire  [ADDR-1:0] read_addr,
     output logic [     7:0] read_data
 );
-    (* ram_style = "block" *) logic [7:0] memory[BYTES];
+    logic [7:0] memory[BYTES];
 
     always_ff @(posedge clk) begin
         if (write) memory[write_addr] <= write_data;

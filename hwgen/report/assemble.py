@@ -93,7 +93,7 @@ def _timing(board: Board, design: Design, checked: Mapping[str, Any], built: Map
             return Figure(formula, "estimate", "cycles", "formula")
         return Figure(measured, "simulation", "cycles", "hwgen verify")
 
-    seeds = [value for tried in built.get("fmax_seeds", {}).values() for value in tried if value is not None]
+    seeds = built.get("fmax_seeds", [])
     fmax = Figure(median(seeds), "route", "MHz", "hwgen bitstream") if seeds else Figure(None, "route", "MHz")
     target = board.clock.design_mhz
     return timing(target, fmax, cycles("latency", design.latency), cycles("interval", design.interval), tuple(seeds))
