@@ -63,6 +63,9 @@ class Quantizer:
 def quantizer(node: OnnxNode, constants: Sequence[Constant], max_bits: int = MAX_BITS) -> Quantizer:
     """The quantizer that a Quant (IntQuant) or BipolarQuant node is; `constants` are its inputs after the first."""
     values = [np.asarray(c.value, dtype=np.float64) for c in constants]
+    expected = 1 if node.op == "BipolarQuant" else 3
+    if len(values) != expected or any(value.size == 0 for value in values):
+        raise node.refused(f"it needs {expected} parameters behind its input (scale, zero point, bit width)")
     scale = values[0]
     if not np.isfinite(scale).all() or (scale <= 0).any():
         raise node.refused(f"scales must be positive and finite, not {scale.min()}..{scale.max()}")

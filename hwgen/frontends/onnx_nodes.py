@@ -46,7 +46,7 @@ def _quantize(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) ->
 
 def _all_constant(node: OnnxNode, given: Sequence[Constant | None], what: str) -> list[Constant]:
     present = [c for c in given if c is not None]
-    if len(present) != len(given):
+    if not present or len(present) != len(given):
         raise node.refused(f"its {what} must be constants")
     return present
 
@@ -74,7 +74,7 @@ def _arithmetic(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
 def _batch_norm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     if node.attributes.get("training_mode", 0):
         raise node.refused("it is in training mode")
-    parameters = [c.value for c in _all_constant(node, given[1:5], "gamma, beta, mean and variance")]
+    parameters = [c.value for c in _all_constant(node, [*given, *[None] * 4][1:5], "gamma, beta, mean and variance")]
     epsilon = float(node.attributes.get("epsilon", 1e-5))
     append_batch_norm(chain, node.name, node.outputs[0], parameters, epsilon, node.refused)
 

@@ -27,10 +27,9 @@ def load(path: str | Path) -> Graph:
     UnsupportedError naming the node for what cannot be carried to hardware.
     """
     model = read_onnx(path)
-    live = _live(model)
     reader = Reader(_start(model), _constants(model))
     reader.shapes[reader.chain.tensor] = reader.chain.shape
-    for node in live:
+    for node in _live(model):
         _take(reader, node)
     output = model.outputs[0]
     if output not in reader.shapes:
@@ -114,9 +113,8 @@ def _take(reader: Reader, node: OnnxNode) -> None:
         constants[node.outputs[0]] = fold(node, given)
     elif node.op not in IMPORTERS:
         raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
-    elif len(varying) > 1:
-        raise node.refused(f"it combines {' and '.join(map(repr, varying))}: branches are not supported")
     else:
+        # Exactly one input varies, and it is the chain's last tensor: `_live` has refused everything else.
         IMPORTERS[node.op](chain, node, given)
         output = chain.tensor if chain.tensor in node.outputs else node.outputs[0]
         shapes[output] = chain.shape
