@@ -165,3 +165,26 @@ def test_the_command_line_imports_little() -> None:
     code = f"import sys, hwgen.cli; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_compiling_a_qonnx_file_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor an executor of ONNX, nor matplotlib."""
+    import subprocess
+
+    from tests.test_docs import tiny_qonnx
+
+    monkeypatch.chdir(tmp_path)
+    tiny_qonnx()
+    heavy = ("torch", "brevitas", "onnxruntime", "qonnx", "matplotlib", "sklearn")
+    code = f"""
+import sys
+sys.argv = ["hwgen", "compile", "model.onnx", "-o", "out"]
+from hwgen import cli
+try:
+    cli.main()
+except SystemExit as end:
+    assert not end.code, end.code
+print([m for m in {heavy} if m in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
