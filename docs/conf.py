@@ -15,7 +15,12 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 
+# Options begin with two hyphens, which must stay two.
+smartquotes = False
+
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["hwgen.css"]
 html_title = f"hwgen {release}"
 html_show_copyright = False
 html_show_sphinx = False
