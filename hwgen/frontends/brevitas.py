@@ -44,7 +44,7 @@ def from_brevitas(module: Any, example_input: Any, name: str | None = None) -> G
         for part, training in modes.items():
             part.training = training
     chain = Chain.start("input", tuple(example.shape[1:]), int(example.shape[0]))
-    _Reader(chain, dict(modules), biases, {}).read(traced)
+    _Reader(chain, modules, biases, {}).read(traced)
     return chain.graph(name or type(module).__name__)
 
 
@@ -71,18 +71,26 @@ def _run(module: Any, example: Any) -> dict[int, Array]:
     return biases
 
 
-def _trace(module: Any) -> tuple[Any, Mapping[str, Any]]:
+def _is_layer(module: Any) -> bool:
+    import torch
+
+    return module.__module__.startswith(("brevitas.", "torch.nn")) and not isinstance(module, torch.nn.Sequential)
+
+
+def _trace(module: Any) -> tuple[Any, dict[str, Any]]:
+    """The traced graph, and modules by name; "" is the whole."""
     import torch.fx
 
     class Tracer(torch.fx.Tracer):
         def is_leaf_module(self, m: Any, qualified: str) -> bool:
-            return m.__module__.startswith(("brevitas.", "torch.nn")) and not isinstance(m, torch.nn.Sequential)
+            return _is_layer(m)
 
+    whole = torch.nn.Sequential(module) if _is_layer(module) else module
     try:
-        graph = Tracer().trace(module)
+        graph = Tracer().trace(whole)
     except (torch.fx.proxy.TraceError, TypeError, RuntimeError, ValueError) as error:
         raise HwgenError(f"{type(module).__name__} cannot be traced: {error}") from error
-    return graph, dict(module.named_modules()) | {"": module}
+    return graph, dict(whole.named_modules())
 
 
 @dataclass
