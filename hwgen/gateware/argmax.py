@@ -1,6 +1,6 @@
 """The index of the greatest code of a vector: a tree over the lanes, then a running maximum over the beats."""
 
-from amaranth.hdl import Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -39,11 +39,12 @@ class ArgMax(wiring.Component):
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
         _, start, end = counter(m, enable & self.i.valid, self.vector, "beat")
         flags = Flags(self.i.valid, self.i.p.first, self.i.p.last, start, end)
-        entries = [(self.i.p.lanes[lane], Const(lane)) for lane in range(self.input.lanes)]
+        entries = [(lane, []) for lane in self.i.p.lanes]
         for level in range(self.levels):
             flags = flags.delayed(m, enable, level)
             entries = self._halve(m, enable, entries, level)
         ((value, lane),) = entries
+        lane = Cat(lane)
         best = Signal(lane_shape(self.input), reset_less=True)
         index = Signal(self.output.bits, reset_less=True)
         opens = Signal(reset_less=True)
@@ -66,15 +67,24 @@ class ArgMax(wiring.Component):
         return m
 
     def _halve(self, m, enable, entries, level):
-        """The greater of each pair, the lower lane of equals; an odd one out goes on as it is."""
+        """The greater of each pair, the lower lane of equals, and the bits of its lane, lowest first.
+
+        An odd one out goes on as it is.
+        """
         kept = []
         for pair in range(0, len(entries), 2):
             value, lane = entries[pair]
+            place = f"{level}_{pair // 2}"
+            greater = Const(0, 1)
             if pair + 1 < len(entries):
                 other, other_lane = entries[pair + 1]
-                greater = Signal(name=f"greater_{level}_{pair // 2}")
+                greater = Signal(name=f"greater_{place}")
                 m.d.comb += greater.eq(other > value)
-                value, lane = Mux(greater, other, value), Mux(greater, other_lane, lane)
-            name = f"{level}_{pair // 2}"
-            kept.append((register(m, enable, value, f"value_{name}"), register(m, enable, lane, f"lane_{name}")))
+                value = Mux(greater, other, value)
+                lane = [Mux(greater, high, low) for high, low in zip(other_lane, lane, strict=True)]
+            bits = [
+                bit if isinstance(bit, Const) else register(m, enable, bit, f"lane_{place}_{n}")
+                for n, bit in enumerate([*lane, greater])
+            ]
+            kept.append((register(m, enable, value, f"value_{place}"), bits))
         return kept

@@ -33,12 +33,12 @@ class Term:
 
     @property
     def full(self) -> Value:
-        return self.value << self.shift
+        return self.value.shift_left(self.shift)
 
     def down_to(self, shift: int) -> "Term":
         """The same summand with a smaller shift."""
         up = self.shift - shift
-        return Term(self.value << up, self.low << up, self.high << up, shift)
+        return Term(self.value.shift_left(up), self.low << up, self.high << up, shift)
 
     @property
     def is_zero(self) -> bool:

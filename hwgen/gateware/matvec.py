@@ -76,11 +76,12 @@ class MatVec(wiring.Component):
         for stage in range(self.depth - 2):
             stages.append(stages[-1].delayed(m, enable, stage + 1))
         totals = self._dot_products(m, enable, row, lanes)
-        step = lanes[0].step if self.products != "multiplier" else 1
+        # Partial products leave out the step of the operands, a power of two.
+        scale = lanes[0].step.bit_length() - 1 if self.products != "multiplier" else 0
         biases = self._biases(m, enable, stages[-2], lanes[0])
         final = stages[-1]
         for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
-            self._accumulate(m, enable & final.valid, final.start, total * step, bias, lane)
+            self._accumulate(m, enable & final.valid, final.start, total.shift_left(scale), bias, lane)
         with m.If(enable):
             m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [

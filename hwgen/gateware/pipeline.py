@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth.hdl import Const, Module, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib.memory import Memory
 
 from hwgen.ops.cost import wants_block_ram
@@ -81,17 +81,21 @@ def rom(m: Module, enable: Value, address: Value, table: np.ndarray, name: str) 
     """The integers of row `address` of `table` (rows, columns) one enabled clock later.
 
     It is a ROM whose output is registered, so that block RAM may hold it. All columns have the narrowest shape that
-    holds the whole table. A table whose rows are all the same gives constants.
+    holds the whole table; bits that are the same in every row are not stored.
     """
-    if (table == table[0]).all():
-        return [Const(int(value)) for value in table[0]]
     shape = range_shape(int(table.min()), int(table.max()))
-    mask = (1 << shape.width) - 1
-    words = [sum((int(v) & mask) << (n * shape.width) for n, v in enumerate(row)) for row in table]
-    width = shape.width * table.shape[1]
-    attrs = {"rom_style": "block"} if wants_block_ram(width, len(words)) else {}
-    memory = Memory(shape=width, depth=len(words), init=words, attrs=attrs)
-    m.submodules[name] = memory
-    port = memory.read_port()
-    m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
-    return split(port.data, shape, table.shape[1])
+    bits = (table[:, :, None] >> np.arange(shape.width)) & 1
+    bits = bits.reshape(len(table), -1)
+    stored = np.flatnonzero((bits != bits[0]).any(axis=0))
+    found: list[Value] = [Const(int(bit), 1) for bit in bits[0]]
+    if len(stored):
+        words = [int("".join(map(str, row[::-1])), 2) for row in bits[:, stored]]
+        attrs = {"rom_style": "block"} if wants_block_ram(len(stored), len(words)) else {}
+        memory = Memory(shape=len(stored), depth=len(words), init=words, attrs=attrs)
+        m.submodules[name] = memory
+        port = memory.read_port()
+        m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
+        for place, bit in enumerate(stored):
+            found[bit] = port.data[place]
+    columns = [Cat(found[n : n + shape.width]) for n in range(0, len(found), shape.width)]
+    return [column.as_signed() if shape.signed else column for column in columns]

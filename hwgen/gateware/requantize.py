@@ -132,8 +132,10 @@ class Requantize(wiring.Component):
         with m.Switch(chosen):
             for number, shift in enumerate(shifts):
                 with m.Case(number) if number + 1 < len(shifts) else m.Default():
-                    m.d.comb += whole.eq(x >> shift)
+                    m.d.comb += whole.eq(x.shift_right(shift))
                     if shift:
-                        m.d.comb += [guard.eq((x >> (shift - 1))[0]), sticky.eq(x[: shift - 1].any())]
+                        # Bits above the value are copies of its sign.
+                        highest = x[shift - 1] if shift <= len(x) else negative
+                        m.d.comb += [guard.eq(highest), sticky.eq(x[: shift - 1].any())]
         up = round_up(self.op.rounding, guard, sticky, whole[0], negative)
         return register(m, enable, whole, f"whole_{lane}"), register(m, enable, up, f"up_{lane}")
