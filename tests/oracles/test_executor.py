@@ -68,3 +68,26 @@ def test_codes_equal_the_executors_or_tie(name: str, tmp_path: Path) -> None:
     assert same.size > FRAMES * 0.8
     output = oracle[model.graph.output[0].name]
     np.testing.assert_allclose(golden.predict(frozen, x)[same], output[same], rtol=1e-4, atol=1e-4)
+
+
+EXACT = [name for name in ALL if name.endswith("exact") and not ALL[name].batch_norm]
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_thresholds_have_the_executors_ties(name: str, tmp_path: Path) -> None:
+    """The same networks with every shift replaced by thresholds: float32 is exact here, so no code may differ."""
+    options = ALL[name]
+    x = np.round(frames_of(options, FRAMES) * 64) / 64
+    frozen, _, comparison = compared(mlp(options, FRAMES), x, tmp_path / "net.onnx", "thresholds")
+    assert [node.op.kind for node in frozen.nodes] == ["MatVec", "Thresholds", "MatVec", "Thresholds", "MatVec"]
+    assert comparison.differing == ()
+
+
+@pytest.mark.parametrize("bits", [9, 12, 16])
+def test_wide_activations_are_dyadic_and_differ_by_ties_only(bits: int, tmp_path: Path) -> None:
+    options = BASE.but(act_bits=bits, weight_bits=8, bias="float", per_channel=True)
+    x = frames_of(options, FRAMES)
+    frozen, _, comparison = compared(mlp(options, FRAMES), x, tmp_path / "net.onnx")
+    assert [node.op.kind for node in frozen.nodes] == ["MatVec", "Requantize", "MatVec", "Requantize", "MatVec"]
+    assert not comparison.unexplained
+    assert len(comparison.differing) < FRAMES / 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from hwgen import golden
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Format, Int
-from hwgen.ir import Graph, Node, Op, TensorType, Value
-from hwgen.ops import Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
+from hwgen.ir import Graph, Node, Op, TensorType, Value, graph_from_json
+from hwgen.ops import OPS, Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
 from hwgen.passes import PIPELINE, freeze, reorder, tidy, verify
 from hwgen.passes.chain import chain
 from hwgen.passes.requantize import dyadic
@@ -444,3 +445,9 @@ def test_verify_says_what_breaks_a_stage() -> None:
     wide = graph(Quantize(U4), Dense(np.full((2, 6), 9), Int(4)))
     with pytest.raises(UnsupportedError, match=r"'dense1' \(Dense\): weights 9..9 are not codes of int4 \(-8..7\)"):
         verify(wide, "imported")
+
+
+def test_graphs_survive_json_at_both_stages() -> None:
+    g = graph(affine(2.0, div=3.0), Quantize(U4, (0.3,)), dense(5, 6), Relu(), Quantize(Int(12), (0.07,)), dense(2, 5))
+    for one in (g, freeze(g), freeze(g, "thresholds")):
+        assert graph_from_json(json.loads(json.dumps(one.to_json())), OPS).hash == one.hash
