@@ -56,7 +56,7 @@ def print_verified(checked: Mapping[str, Any]) -> None:
         cells = [run[key] for key in ("frames", "stall_in", "stall_out", "seed", "latency", "interval")]
         rows.add_row(run["name"], *("" if cell is None else f"{cell:g}" for cell in cells))
     out.print(rows)
-    out.print(f"beats compared: {sum(exact['beats'].values())} on {len(exact['beats'])} streams in each run")
+    out.print(f"beats compared: {sum(exact['beats'].values())} on {len(exact['beats'])} streams, in all runs")
     if checked["board"]:
         out.print(f"simulated board over UART: {checked['board']['frames']} frames equal")
     out.print(f"[bold green]bit-exact[/]: {exact['frames']}/{exact['frames']} frames")
