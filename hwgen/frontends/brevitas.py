@@ -139,8 +139,7 @@ class _Reader:
         return None
 
     def _check_chain(self, node: Any, reads: list[Any], varying: set[Any]) -> None:
-        if len(reads) > 1:
-            raise _refuser(node)(f"it combines {' and '.join(repr(r.name) for r in reads)}: branches are not supported")
+        # A node that reads two tensors is refused here too: at the first reader of the older one.
         users = [u for u in reads[0].users if not self._asks_shape(u)]
         if len(users) > 1:
             names = ", ".join(repr(u.name) for u in users)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 
 from brevitas import quant as bq  # noqa: E402
 from brevitas.inject.enum import FloatToIntImplType  # noqa: E402
+from brevitas.proxy.runtime_quant import DynamicActQuantProxyFromInjector  # noqa: E402
 from brevitas.quant.experimental.float import Fp8e4m3ActPerTensorFloat, Fp8e4m3WeightPerTensorFloat  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -243,9 +244,16 @@ class Branch(nn.Module):  # type: ignore[misc]
         return self.run(self.inp(x))
 
 
+class Two(nn.Module):  # type: ignore[misc]
+    def forward(self, x: Any, y: Any = None) -> Any:
+        return x
+
+
 def refused_modules() -> dict[str, tuple[Any, str]]:
     nan = qnn.QuantLinear(12, 4, bias=False, weight_scaling_impl_type="const", weight_scaling_init=1.0)
     nan.weight.data[0, 0] = float("nan")
+    tanh = qnn.QuantIdentity()
+    tanh.act_quant.fused_activation_quant_proxy.activation_impl = nn.Tanh()
     return {
         "conv": (
             nn.Sequential(nn.Unflatten(1, (3, 4))),
@@ -290,6 +298,26 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         ),
         "options": (Branch(lambda x: torch.add(x, 1.0, alpha=2)), "it needs two operands and no options"),
         "shape": (Branch(lambda x: x.view(2, -1)), r"it reshapes frames of \[12\] to \[2, -1\], across the batch axis"),
+        "dynamic": (
+            qnn.QuantIdentity(proxy_class=DynamicActQuantProxyFromInjector),
+            r"its scale depends on the input \(dynamic quantization\)",
+        ),
+        "zero points": (
+            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=bq.ShiftedUint8WeightPerChannelFloat)),
+            "one whole zero point for all channels is supported, not",
+        ),
+        "rounding": (
+            qnn.QuantIdentity(float_to_int_impl_type=FloatToIntImplType.DPU),
+            "unknown rounding mode 'DPU': one of ROUND",
+        ),
+        "activation": (tanh, "its activation function Tanh is not supported; known: ReLU, Hardtanh, none"),
+        "computed constant": (
+            Branch(lambda x: x * (x.size(1) ** 2)),
+            r"\(pow\): it works on constants in a way that is not supported",
+        ),
+        "options of reshape": (Branch(lambda x: x.reshape(shape=(3, 12))), "its shape is not constant: dynamic shapes"),
+        "attribute": (Branch(lambda x: x.T), "the attribute 'T' is not supported; known: value"),
+        "second input": (Two(), r"node 'y' \(y\): a second input is not supported"),
         "tuple": (Branch(lambda x: (x, x)), "the module must return one tensor that depends on its input"),
     }
 
