@@ -6,6 +6,8 @@ BIN    := $(VENV)/bin
 HWGEN  := $(BIN)/hwgen
 STAMP  := $(VENV)/.installed
 DIGITS := build/digits/digits.onnx
+# Whole boards are simulated where they have a UART.
+UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -27,10 +29,10 @@ $(DIGITS): $(STAMP) examples/digits_mlp.py
 	$(HWGEN) train examples/digits_mlp.py -o build/digits
 
 sim: $(DIGITS)  ## prove the digits accelerator bit-exact in simulation, over a simulated board too
-	$(HWGEN) verify $(DIGITS) --board $(BOARD) --uart 20
+	$(HWGEN) verify $(DIGITS) --board $(BOARD) $(UART)
 
 bitstream: $(DIGITS)  ## train, verify, build the bitstream for BOARD (default ulx3s) and write the report
-	$(HWGEN) verify $(DIGITS) --board $(BOARD) --uart 20
+	$(HWGEN) verify $(DIGITS) --board $(BOARD) $(UART)
 	@$(HWGEN) bitstream $(DIGITS) --board $(BOARD); code=$$?; \
 	$(HWGEN) report $(DIGITS) --board $(BOARD) || exit $$?; exit $$code
 

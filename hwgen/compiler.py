@@ -193,6 +193,8 @@ class Accelerator:
         """
         from hwgen.flow import verify
 
+        if uart and self.board.shell != "uart":
+            raise HwgenError(f"{self.board.name} has no UART: only boards with one are simulated whole")
         tell = progress or (lambda message, fraction: None)
         codes = self.inputs(data.x if data else None, frames or (None if data else RANDOM_FRAMES), seed)
         result = verify.verify(

@@ -125,6 +125,7 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
         (("run", "graph.json", "x.npy", "-o", "y.npy"), 1, "the network takes (frames, 8)"),
         (("run", "graph.json", "x.npy", "-o", "y.npy", "--on", "usb:1"), 1, "the network takes (frames, 8)"),
         (("verify", "graph.json", "--input", "x.npy"), 1, "the network takes (frames, 8)"),
+        (("verify", "graph.json", "--board", "ultra96", "--uart", "1"), 1, "ultra96 has no UART: only boards with one"),
         (("train", "none.py"), 1, "none.py: there is no such recipe"),
     ],
 )
