@@ -11,7 +11,7 @@ so a product is the sum of u or ~u at the set bits of |w|, all unsigned, and a c
 from dataclasses import dataclass, replace
 
 import numpy as np
-from amaranth.hdl import Const, Module, Shape, Signal, Value
+from amaranth.hdl import Const, Module, Shape, Signal, Value, unsigned
 
 from hwgen.gateware.decode import Operand
 from hwgen.gateware.pipeline import register
@@ -89,8 +89,8 @@ def partial_terms(x: Operand, word: Value, bits: int, column: np.ndarray) -> lis
     return terms
 
 
-def add_tree(m: Module, enable: Value, terms: list[Term], levels: int, name: str) -> Term:
-    """The sum of `terms`, each level of two-operand adders followed by a register; `levels` registers in all.
+def add_tree(m: Module, enable: Value, terms: list[Term], levels: int, width: int, name: str) -> Term:
+    """The sum of `terms` modulo 2**width, each level of two-operand adders followed by a register; `levels` in all.
 
     A register behind each adder costs no extra cell, and keeps synthesis from merging the tree into carry-save form,
     which is larger on devices with carry chains.
@@ -106,9 +106,9 @@ def add_tree(m: Module, enable: Value, terms: list[Term], levels: int, name: str
             pair = [term.down_to(shift) for term in pair]
             both = Term(sum(t.value for t in pair), sum(t.low for t in pair), sum(t.high for t in pair), shift)
             place = f"{name}_{level}_{index // 2}"
-            exact = Signal(both.shape, name=f"{place}_sum")
-            m.d.comb += exact.eq(both.value)
-            sums.append(replace(both, value=register(m, enable, exact, place)))
+            shape = both.shape if both.shape.width <= width - shift else unsigned(max(width - shift, 1))
+            total = Signal(shape, name=f"{place}_sum")
+            m.d.comb += total.eq(both.value)
+            sums.append(replace(both, value=register(m, enable, total, place)))
         terms = sums
-    (total,) = terms
-    return total
+    return terms[0]

@@ -145,16 +145,17 @@ class MatVec(wiring.Component):
 
     def _dot_products(self, m, enable, row, lanes) -> list[Value]:
         """The sum over the SIMD lanes for each PE lane, `levels` enabled clocks after the operands."""
+        width = self.output.bits
         if self.products == "constant":
             terms = [
                 [t for x, w in zip(lanes, weights, strict=True) for t in dot.constant_terms(x, int(w))]
                 for weights in self.weights[0]
             ]
-            return [dot.add_tree(m, enable, t, self.levels, f"tree_{pe}").full for pe, t in enumerate(terms)]
+            return [dot.add_tree(m, enable, t, self.levels, width, f"tree_{pe}").full for pe, t in enumerate(terms)]
         product = self._lut_products if self.products == "lut" else self._multiplier_products
         totals = []
         for pe, products in enumerate(product(m, enable, row, lanes)):
-            tree = dot.add_tree(m, enable, products, self.levels - self.product_levels, f"tree_{pe}")
+            tree = dot.add_tree(m, enable, products, self.levels - self.product_levels, width, f"tree_{pe}")
             totals.append(tree.full)
         return totals
 
@@ -167,7 +168,7 @@ class MatVec(wiring.Component):
             products = []
             for n, x in enumerate(lanes, pe * len(lanes)):
                 terms = dot.partial_terms(x, words[n], bits, columns[:, n])
-                products.append(dot.add_tree(m, enable, terms, self.product_levels, f"product_{n}"))
+                products.append(dot.add_tree(m, enable, terms, self.product_levels, self.output.bits, f"product_{n}"))
             yield products
 
     def _multiplier_products(self, m, enable, row, lanes):
@@ -180,7 +181,7 @@ class MatVec(wiring.Component):
             products = []
             for n, x in enumerate(lanes, pe * len(lanes)):
                 term = dot.Term(x.worth * weights[n], low[:, n], high[:, n])
-                products.append(dot.add_tree(m, enable, [term], 1, f"product_{n}"))
+                products.append(dot.add_tree(m, enable, [term], 1, self.output.bits, f"product_{n}"))
             yield products
 
     def _biases(self, m, enable, flags, x: Operand):

@@ -32,9 +32,12 @@ write_verilog -norename out.v
 
 _INITIALISED = re.compile(r"^  reg ((?:signed )?(?:\[\d+:0\] )?)(\S+ ?) = (\S+);$", re.MULTILINE)
 
-# One file holds all modules. Yosys writes `a + b` for operands of different widths, counting on Verilog to extend the
-# narrower one, which is exact.
-_HEADER = "/* verilator lint_off DECLFILENAME */\n/* verilator lint_off WIDTHEXPAND */\n"
+# What Verilator need not say of the file. DECLFILENAME: it holds all modules. WIDTHEXPAND: Yosys writes `a + b` for
+# operands of different widths, counting on Verilog to extend the narrower one, which is exact. UNUSEDSIGNAL: an input
+# whose weights are all zero is not read, and neither are bits of sums that constants decide.
+_WAIVED = ("DECLFILENAME", "WIDTHEXPAND", "UNUSEDSIGNAL")
+_HEADER = "".join(f"/* verilator lint_off {name} */\n" for name in _WAIVED)
+_FOOTER = "".join(f"/* verilator lint_on {name} */\n" for name in _WAIVED)
 
 
 def to_verilog(component: wiring.Component, name: str) -> str:
@@ -47,4 +50,4 @@ def to_verilog(component: wiring.Component, name: str) -> str:
         Path(folder, "in.il").write_text(text, encoding="utf-8")
         run_script(_SCRIPT, cwd=Path(folder))
         verilog = Path(folder, "out.v").read_text(encoding="utf-8")
-    return _HEADER + _INITIALISED.sub(r"  reg \1\2;\n  initial \2 = \3;", verilog)
+    return _HEADER + _INITIALISED.sub(r"  reg \1\2;\n  initial \2 = \3;", verilog) + _FOOTER
