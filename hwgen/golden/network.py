@@ -1,4 +1,4 @@
-"""The golden model: what an accelerator must compute, bit for bit. Codes in, codes out, integers only.
+"""Whole networks: what an accelerator must compute, bit for bit. Codes in, codes out, integers only.
 
 `run`, `trace` and `predict` execute a frozen graph. Every operation is defined by its own `run` on int64; here the
 same numbers are computed faster: integers ride on floating-point BLAS where every partial sum is proven to stay below

@@ -1,0 +1,182 @@
+"""What a product of two codes is: exact, or by L-Mul (Luo and Sun, arXiv 2410.00907) and its relatives.
+
+`MULTIPLIERS` names them. `exact` and `lmul_formula` give a number `significand * 2**exponent` that may need more bits
+than the operands have; the others, `lmul`, `lmul_formula_trunc` and `mitchell`, give a code of the operands' format.
+
+With m mantissa bits, xm and ym the mantissas as fractions and l(m) = m for m <= 3, 3 for m = 4, 4 for m > 4:
+
+- `lmul`: the packed exponent and mantissa bits are added as one integer, |x| + |y| - OFF, where
+  OFF = (bias << m) - 2**(m - l(m)). One adder; the mantissa's carry runs into the exponent.
+- `mitchell`: the same adder without the correction, OFF = bias << m.
+- `lmul_formula`: the paper's value (1 + xm + ym + 2**-l(m)) * 2**(xe + ye), exact.
+- `lmul_formula_trunc`: the same, normalised and truncated to m mantissa bits (arXiv 2412.18948).
+
+All four: the sign is the xor of the signs; an operand whose exponent field is 0 (zero and subnormals) gives +0. Of
+those that give codes: below the least normal number the result is +0, above the greatest normal it is that one; NaN
+gives NaN; infinity times infinity or a normal number is infinity, times zero or a subnormal NaN.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.errors import HwgenError
+from hwgen.formats.base import Codes, Format
+from hwgen.formats.minifloat import Minifloat
+
+Multiplier = Literal["exact", "lmul", "lmul_formula", "lmul_formula_trunc", "mitchell"]
+
+MULTIPLIERS: tuple[str, ...] = get_args(Multiplier)
+CODE_MULTIPLIERS = ("lmul", "lmul_formula_trunc", "mitchell")
+"""The multipliers whose product is a code of the operands' format."""
+
+
+def check_multiplier(name: str) -> str:
+    """`name` itself; raises HwgenError with the known names if it is not one of them."""
+    if name not in MULTIPLIERS:
+        raise HwgenError(f"unknown multiplier {name!r}: one of {', '.join(MULTIPLIERS)}")
+    return name
+
+
+def lmul_fraction_bits(mantissa_bits: int) -> int:
+    """l(m): the correction term is 2**-l(m) (arXiv 2410.00907, eq. 1)."""
+    return mantissa_bits if mantissa_bits <= 3 else 3 if mantissa_bits == 4 else 4
+
+
+def lmul_offset(fmt: Minifloat, variant: str = "lmul") -> int:
+    """OFF of the packed adder |x| + |y| - OFF; `variant` is "lmul" or "mitchell"."""
+    if variant not in ("lmul", "mitchell"):
+        raise HwgenError(f"{variant!r} is no packed adder: one of lmul, mitchell")
+    correction = 1 << (fmt.mantissa_bits - lmul_fraction_bits(fmt.mantissa_bits))
+    return (fmt.bias << fmt.mantissa_bits) - (correction if variant == "lmul" else 0)
+
+
+def lmul_format(a: Format, b: Format, variant: str) -> Minifloat:
+    """The one format of both operands; raises HwgenError where `variant` does not multiply them."""
+    if a != b:
+        raise HwgenError(f"{variant} multiplies codes of one format, not {a.name} by {b.name}")
+    if not isinstance(a, Minifloat):
+        raise HwgenError(f"{variant} multiplies minifloats, not {a.name}")
+    if not a.has_subnormals:
+        raise HwgenError(f"{variant} needs a format with a zero; {a.name} has none")
+    return a
+
+
+def nan_code(fmt: Minifloat) -> int:
+    """The NaN that arithmetic returns: sign 0; all ones where there is one NaN, else the quiet one (IEEE 754 6.2.1)."""
+    top = (1 << fmt.magnitude_bits) - 1
+    if fmt.special == "nan":
+        return top
+    if fmt.special == "ieee" and fmt.mantissa_bits:
+        return top ^ ((1 << (fmt.mantissa_bits - 1)) - 1)
+    raise HwgenError(f"{fmt.name} has no NaN")
+
+
+def lmul(a: npt.ArrayLike, b: npt.ArrayLike, fmt: Format, variant: str = "lmul") -> Codes:
+    """Codes of the products of the codes `a` and `b` of the minifloat `fmt`, broadcast; see the module's rules.
+
+    variant: "lmul", "lmul_formula_trunc" or "mitchell". Raises HwgenError for "lmul_formula", whose result has no
+    code (`product` gives its value), and for a format that is no minifloat or has no zero.
+    """
+    if check_multiplier(variant) not in CODE_MULTIPLIERS:
+        raise HwgenError(f"the result of {variant!r} is no code; `product` gives it as significand and exponent")
+    kind = lmul_format(fmt, fmt, variant)
+    x, y = np.broadcast_arrays(check_codes(a, kind), check_codes(b, kind))
+    mask, least = (1 << kind.magnitude_bits) - 1, 1 << kind.mantissa_bits
+    sign = ((x ^ y) >> kind.magnitude_bits) << kind.magnitude_bits
+    x, y = x & mask, y & mask
+    if variant == "lmul_formula_trunc":
+        magnitude = _truncated(*_formula(x, y, kind), kind)
+    else:
+        magnitude = x + y - lmul_offset(kind, variant)
+    flushed = (x < least) | (y < least)
+    out = sign | np.clip(magnitude, 0, kind.max_magnitude)
+    out = np.where(flushed | (magnitude < least), 0, out)
+    if kind.special == "none":
+        return out
+    special = (x > kind.max_magnitude) | (y > kind.max_magnitude)
+    if not special.any():
+        return out
+    if kind.special == "nan":
+        return np.where(special, nan_code(kind), out)
+    infinity = kind.max_magnitude + 1
+    is_nan = (x > infinity) | (y > infinity) | (special & flushed)
+    # A format of exponent bits alone has an infinity and no NaN: infinity times zero is then infinity.
+    quiet = nan_code(kind) if kind.mantissa_bits else infinity
+    return np.where(is_nan, quiet, np.where(special, sign | infinity, out))
+
+
+def _formula(x: Codes, y: Codes, fmt: Minifloat) -> tuple[Codes, Codes]:
+    """(significand, exponent) of the paper's value for magnitudes of normal numbers."""
+    m = fmt.mantissa_bits
+    low = (1 << m) - 1
+    significand = (1 << m) + (x & low) + (y & low) + (1 << (m - lmul_fraction_bits(m)))
+    return significand, (x >> m) + (y >> m) - 2 * fmt.bias - m
+
+
+def _truncated(significand: Codes, exponent: Codes, fmt: Minifloat) -> Codes:
+    """The magnitude, not yet limited to the format's range, of a significand below 4 * 2**m cut to m mantissa bits."""
+    m = fmt.mantissa_bits
+    carry = (significand >> (m + 1)).astype(np.int64)
+    field = exponent + m + fmt.bias + carry
+    return (field << m) + (significand >> carry) - (1 << m)
+
+
+def product(
+    a: npt.ArrayLike, b: npt.ArrayLike, a_format: Format, b_format: Format, multiplier: str = "exact"
+) -> tuple[Codes, Codes]:
+    """(significand, exponent), int64, broadcast: each product is worth significand * 2**exponent.
+
+    multiplier: one of MULTIPLIERS; all but "exact" want one minifloat format for both. Raises HwgenError for NaN or
+    infinite codes, which have no such value, and for operands whose significands together exceed 63 bits.
+    """
+    check_multiplier(multiplier)
+    if multiplier in CODE_MULTIPLIERS:
+        fmt = lmul_format(a_format, b_format, multiplier)
+        _numbers(a, fmt), _numbers(b, fmt)
+        return fmt.significand_exponent(lmul(a, b, fmt, multiplier))
+    if multiplier == "lmul_formula":
+        fmt = lmul_format(a_format, b_format, multiplier)
+        x, y = np.broadcast_arrays(_numbers(a, fmt), _numbers(b, fmt))
+        mask, least = (1 << fmt.magnitude_bits) - 1, 1 << fmt.mantissa_bits
+        significand, exponent = _formula(x & mask, y & mask, fmt)
+        flushed = ((x & mask) < least) | ((y & mask) < least)
+        negative = ((x ^ y) >> fmt.magnitude_bits) == 1
+        return np.where(flushed, 0, np.where(negative, -significand, significand)), exponent
+    width = significand_bits(a_format) + significand_bits(b_format)
+    if width > 63:
+        raise HwgenError(f"a product of {a_format.name} and {b_format.name} needs {width} bits and a sign; 63 are had")
+    sa, ea = a_format.significand_exponent(_numbers(a, a_format))
+    sb, eb = b_format.significand_exponent(_numbers(b, b_format))
+    return sa * sb, ea + eb
+
+
+def significand_bits(fmt: Format) -> int:
+    """Bits of the greatest significand's magnitude."""
+    if isinstance(fmt, Minifloat):
+        return fmt.mantissa_bits + 1
+    return max(abs(end).bit_length() for end in fmt.code_range)
+
+
+def check_codes(codes: npt.ArrayLike, fmt: Format) -> Codes:
+    """`codes` as int64; raises HwgenError where they are no integers or no codes of `fmt`."""
+    array = np.asarray(codes)
+    if array.dtype.kind not in "iub":
+        raise HwgenError(f"codes of {fmt.name} are integers, not {array.dtype}")
+    array = array.astype(np.int64)
+    if array.size:
+        low, high = (0, (1 << fmt.bits) - 1) if isinstance(fmt, Minifloat) else fmt.code_range
+        least, greatest = int(array.min()), int(array.max())
+        if least < low or greatest > high:
+            raise HwgenError(f"the codes {least}..{greatest} leave the range {low}..{high} of {fmt.name}")
+    return array
+
+
+def _numbers(codes: npt.ArrayLike, fmt: Format) -> Codes:
+    array = check_codes(codes, fmt)
+    if isinstance(fmt, Minifloat) and not fmt.is_number(array).all():
+        raise HwgenError(f"the codes of {fmt.name} hold NaN or infinity, which has no exact product")
+    return array
