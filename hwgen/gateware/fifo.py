@@ -34,17 +34,22 @@ class Fifo(wiring.Component):
         m.submodules.storage = storage = Memory(shape=self.input.payload_bits, depth=self.size, init=[])
         write, read = storage.write_port(), storage.read_port()
         level = Signal(range(self.size + 1))
+        # Registers of their own, so that the chains of valid and ready begin and end here.
+        room, filled = Signal(init=1), Signal()
         m.d.comb += [
-            self.i.ready.eq(level != self.size),
+            self.i.ready.eq(room),
             write.data.eq(self.i.payload),
-            write.en.eq(self.i.valid & self.i.ready),
-            read.en.eq((level != 0) & (~self.o.valid | self.o.ready)),
+            write.en.eq(self.i.valid & room),
+            read.en.eq(filled & (~self.o.valid | self.o.ready)),
             self.o.payload.eq(read.data),
         ]
         tail, _, _ = counter(m, write.en, self.size, "tail")
         head, _, _ = counter(m, read.en, self.size, "head")
         m.d.comb += [write.addr.eq(tail), read.addr.eq(head)]
-        m.d.sync += level.eq(level + write.en - read.en)
+        with m.If(write.en & ~read.en):
+            m.d.sync += [level.eq(level + 1), room.eq(level != self.size - 1), filled.eq(1)]
+        with m.Elif(read.en & ~write.en):
+            m.d.sync += [level.eq(level - 1), room.eq(1), filled.eq(level != 1)]
         with m.If(read.en | self.o.ready):
             m.d.sync += self.o.valid.eq(read.en)
         return m
