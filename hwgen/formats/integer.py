@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Codes, Format
-from hwgen.formats.rounding import round_real
+from hwgen.formats.rounding import round_integer
+from hwgen.formats.stochastic import Rounding
 
 # Wide enough for every accumulator that int64 carries exactly.
 MAX_INT_BITS = 63
@@ -63,8 +65,12 @@ class Int(Format):
         return self.min, self.max
 
     @property
-    def integer_range(self) -> tuple[int, int]:
-        return self.min, self.max
+    def lsb(self) -> int:
+        return 0
+
+    @property
+    def extremes(self) -> tuple[Fraction, Fraction]:
+        return Fraction(self.min), Fraction(self.max)
 
     def codes(self) -> Codes:
         if self.width > 16:
@@ -75,8 +81,8 @@ class Int(Format):
         value = np.asarray(codes, dtype=np.int64)
         return value, np.zeros_like(value)
 
-    def encode(self, x: npt.ArrayLike, rounding: str = "half_even", overflow: str = "saturate") -> Codes:
-        rounded = round_real(check_finite(x, self.name), rounding)
+    def encode(self, x: npt.ArrayLike, rounding: Rounding = "half_even", overflow: str = "saturate") -> Codes:
+        rounded = round_integer(check_finite(x, self.name), rounding)
         if overflow == "saturate":
             return np.clip(rounded, self.min, self.max).astype(np.int64)
         if overflow == "wrap":
@@ -116,6 +122,14 @@ class Bipolar(Format):
     def signed(self) -> bool:
         return False
 
+    @property
+    def lsb(self) -> int:
+        return 0
+
+    @property
+    def extremes(self) -> tuple[Fraction, Fraction]:
+        return Fraction(-1), Fraction(1)
+
     def codes(self) -> Codes:
         return np.array([0, 1], dtype=np.int64)
 
@@ -123,7 +137,7 @@ class Bipolar(Format):
         code = np.asarray(codes, dtype=np.int64)
         return 2 * code - 1, np.zeros_like(code)
 
-    def encode(self, x: npt.ArrayLike, rounding: str = "half_even", overflow: str = "saturate") -> Codes:
+    def encode(self, x: npt.ArrayLike, rounding: Rounding = "half_even", overflow: str = "saturate") -> Codes:
         """1 where `x` >= 0 (also -0.0), else 0; rounding and overflow do not arise."""
         del rounding, overflow
         return (check_finite(x, self.name) >= 0).astype(np.int64)

@@ -6,16 +6,48 @@ Subnormals always count, except in scale formats.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from fractions import Fraction
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats.base import Codes, Format
+from hwgen.formats.base import Codes, Format, Real
+from hwgen.formats.floats import round_to_grid
+from hwgen.formats.rounding import check_encode_rounding
+from hwgen.formats.stochastic import Rounding, Stochastic
 
 Special = Literal["none", "nan", "ieee"]
+OVERFLOW = ("saturate", "ieee")
+# float32 numbers whose low 16 bits are rounded to odd have 8 significant bits: enough for a second rounding of any
+# kind to 6 bits or fewer to come out as if there had been no first one.
+MAX_TABLE_MANTISSA = 5
+CHUNK = 1 << 15
+
+# The published formats: (exponent bits, mantissa bits, bias, special, has_sign, has_subnormals). OCP OFP8 v1.0, OCP MX
+# v1.0, IEEE 754; UE5M3 is a block scale without sign; Brevitas' Fp8e4m3 and Fp8e5m2 know no NaN, so that their greatest
+# numbers are 480 and 114688, not 448 and 57344: formats of their own.
+PUBLISHED: dict[tuple[int, int, int, Special, bool, bool], str] = {
+    (4, 3, 7, "nan", True, True): "e4m3",
+    (5, 2, 15, "ieee", True, True): "e5m2",
+    (3, 2, 3, "none", True, True): "e3m2",
+    (2, 3, 1, "none", True, True): "e2m3",
+    (2, 1, 1, "none", True, True): "e2m1",
+    (4, 3, 7, "none", True, True): "e4m3full",
+    (5, 2, 15, "none", True, True): "e5m2full",
+    (8, 0, 127, "nan", False, False): "e8m0",
+    (5, 3, 15, "nan", False, True): "ue5m3",
+    (8, 7, 127, "ieee", True, True): "bf16",
+    (5, 10, 15, "ieee", True, True): "fp16",
+    (8, 23, 127, "ieee", True, True): "fp32",
+}
+
+
+def ieee_bias(exponent_bits: int) -> int:
+    """The bias that IEEE 754 gives to so many exponent bits."""
+    return (1 << (exponent_bits - 1)) - 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +66,6 @@ class Minifloat(Format):
     special: Special = "none"
     has_sign: bool = True
     has_subnormals: bool = True
-    label: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.exponent_bits <= 8 or not 0 <= self.mantissa_bits <= 23:
@@ -47,7 +78,14 @@ class Minifloat(Format):
 
     @property
     def name(self) -> str:
-        return self.label or f"e{self.exponent_bits}m{self.mantissa_bits}b{self.bias}{self.special[0]}"
+        """A published format's name; else [u]e<E>m<M>, the bias if it is not 2^(E-1)-1, and what else is special."""
+        key = (self.exponent_bits, self.mantissa_bits, self.bias, self.special, self.has_sign, self.has_subnormals)
+        if key in PUBLISHED:
+            return PUBLISHED[key]
+        bias = "" if self.bias == ieee_bias(self.exponent_bits) else f"b{self.bias}"
+        special = "" if self.special == "none" else f"_{self.special}"
+        low = "" if self.has_subnormals else "_nosub"
+        return f"{'' if self.has_sign else 'u'}e{self.exponent_bits}m{self.mantissa_bits}{bias}{special}{low}"
 
     @property
     def bits(self) -> int:
@@ -75,6 +113,26 @@ class Minifloat(Format):
         magnitude = np.asarray(codes, dtype=np.int64) & ((1 << self.magnitude_bits) - 1)
         return np.asarray(magnitude <= self.max_magnitude)
 
+    @property
+    def code_range(self) -> tuple[int, int]:
+        return 0, (1 << self.bits) - 1
+
+    @property
+    def lsb(self) -> int:
+        return int(self.has_subnormals) - self.bias - self.mantissa_bits
+
+    @property
+    def extremes(self) -> tuple[Fraction, Fraction]:
+        significand, exponent = self.significand_exponent(self.max_magnitude)
+        high = int(significand) * Fraction(2) ** int(exponent)
+        if self.has_sign:
+            return -high, high
+        significand, exponent = self.significand_exponent(0)
+        return int(significand) * Fraction(2) ** int(exponent), high
+
+    def _significand_bits(self) -> int:
+        return self.mantissa_bits + 1
+
     def codes(self) -> Codes:
         if self.bits > 16:
             raise HwgenError(f"{self.name} has too many codes to list: 2^{self.bits}")
@@ -90,3 +148,130 @@ class Minifloat(Format):
         exponent = np.where(subnormal, 1, field) - self.bias - self.mantissa_bits
         negative = (code >> self.magnitude_bits) & 1 if self.has_sign else np.zeros_like(code)
         return np.where(negative == 1, -significand, significand), exponent
+
+    @cached_property
+    def nan_code(self) -> int | None:
+        """The code that NaN is encoded to: quiet and positive; None without one."""
+        top = (1 << self.magnitude_bits) - 1
+        if self.special == "nan":
+            return top
+        if self.special == "ieee" and self.mantissa_bits:
+            quiet = ((1 << self.mantissa_bits) - 1) >> 1
+            return top - quiet
+        return None
+
+    @cached_property
+    def overflow_code(self) -> int | None:
+        """The magnitude that an overflow becomes if it does not saturate: infinity, else NaN; None without both."""
+        return self.max_magnitude + 1 if self.special == "ieee" else self.nan_code
+
+    def decode(self, codes: npt.ArrayLike) -> Real:
+        """What the codes are worth, exact in float64; NaN and infinity where the format has them; same shape."""
+        code = np.asarray(codes, dtype=np.int64)
+        worth = super().decode(code)
+        # ldexp keeps the sign of a zero, which the integer significand has lost.
+        worth = np.copysign(worth, np.where((code >> self.magnitude_bits) & 1, -1.0, 1.0))
+        if self.special == "none":
+            return worth
+        magnitude = code & ((1 << self.magnitude_bits) - 1)
+        if self.special == "ieee":
+            worth = np.where(magnitude == self.max_magnitude + 1, np.copysign(np.inf, worth), worth)
+            return np.where(magnitude > self.max_magnitude + 1, np.nan, worth)
+        return np.where(magnitude > self.max_magnitude, np.nan, worth)
+
+    def encode(self, x: npt.ArrayLike, rounding: Rounding = "half_even", overflow: str = "saturate") -> Codes:
+        """Codes of real numbers, rounded once from float64 (float32 is exact in it); same shape.
+
+        rounding: a name of `ENCODE_ROUNDING` or a `Stochastic`. overflow: "saturate" takes what is rounded past the
+        greatest number, infinity too, to the greatest number of that sign; "ieee" takes it to infinity, or to NaN in
+        a format without infinity (IEEE 754-2019 sec. 4.3: roundings toward zero keep finite numbers finite). NaN
+        becomes `nan_code`. Zeros keep their sign. In a format without sign a number below zero saturates to the
+        least code, and is NaN for "ieee". Raises HwgenError for NaN or an overflow that the format cannot express.
+        """
+        source = np.asarray(x)
+        table = source.dtype == np.float32 and self.mantissa_bits <= MAX_TABLE_MANTISSA and source.size > CHUNK
+        if table and not isinstance(rounding, Stochastic) and rounding != "stochastic":
+            return self._encode_by_table(source, rounding, overflow)
+        return self.encode_scaled(source, 0, rounding, overflow)
+
+    def encode_scaled(
+        self, x: npt.ArrayLike, exponent: npt.ArrayLike, rounding: Rounding = "half_even", overflow: str = "saturate"
+    ) -> Codes:
+        """Codes of `x / 2**exponent` with one rounding: the division is never carried out. Else as `encode`.
+
+        `exponent`: integers in -400..400 that broadcast against `x`.
+        """
+        real = np.atleast_1d(np.ascontiguousarray(_as_float64(x)))
+        code = self._codes_or_minus_one(real, exponent, rounding, overflow)
+        if (code < 0).any():
+            raise self._without_code(real[code < 0][0])
+        return code.reshape(np.shape(x))
+
+    def _codes_or_minus_one(self, x: Real, exponent: npt.ArrayLike, rounding: Rounding, overflow: str) -> Codes:
+        """`encode_scaled` of an array, with -1 where there is no code."""
+        check_encode_rounding(rounding)
+        if overflow not in OVERFLOW:
+            raise HwgenError(f"unknown overflow {overflow!r} for {self.name}: one of {', '.join(OVERFLOW)}")
+        bias = self.bias - np.asarray(exponent, dtype=np.int64)
+        top_field = (1 << self.exponent_bits) - 1
+        magnitude = round_to_grid(x, self.mantissa_bits, bias, top_field, self.has_subnormals, rounding)
+        negative = np.signbit(x)
+        over = magnitude > self.max_magnitude
+        magnitude = np.where(over, self.max_magnitude, magnitude)
+        if overflow == "ieee":
+            over &= np.isinf(x) | ~_stays_finite(negative, rounding)
+            magnitude = np.where(over, -1 if self.overflow_code is None else self.overflow_code, magnitude)
+        nan = -1 if self.nan_code is None else self.nan_code
+        if self.has_sign:
+            code = np.where(magnitude < 0, -1, magnitude | (negative.astype(np.int64) << self.magnitude_bits))
+        else:
+            code = np.where(negative & (x != 0), nan if overflow == "ieee" else 0, magnitude)
+        return np.asarray(np.where(np.isnan(x), nan, code))
+
+    def _without_code(self, x: float) -> HwgenError:
+        if np.isnan(x):
+            return HwgenError(f"NaN has no code in {self.name}")
+        return HwgenError(
+            f'{x:g} lies outside of {self.name}, which has no code for that; overflow="saturate" clips it'
+        )
+
+    def _encode_by_table(self, x: npt.NDArray[np.float32], rounding: Rounding, overflow: str) -> Codes:
+        """`encode` of many float32 numbers: round them to odd at 16 bits, then look the code up."""
+        table, total = _table(self, rounding, overflow)
+        source = np.ascontiguousarray(x).reshape(-1).view(np.uint32)
+        code = np.empty(source.size, dtype=np.int64)
+        odd = np.empty(CHUNK, dtype=np.uint32)
+        index = np.empty(CHUNK, dtype=np.intp)
+        for start in range(0, source.size, CHUNK):
+            part = source[start : start + CHUNK]
+            top = odd[: part.size]
+            # A carry out of the low half says that it is not zero; it sets the lowest bit that is kept.
+            np.bitwise_and(part, 0xFFFF, out=top)
+            np.add(top, 0xFFFF, out=top)
+            np.bitwise_or(top, part, out=top)
+            np.right_shift(top, 16, out=top)
+            index[: part.size] = top
+            np.take(table, index[: part.size], out=code[start : start + CHUNK], mode="wrap")
+        if not total and (code < 0).any():
+            raise self._without_code(float(x.reshape(-1)[code < 0][0]))
+        return code.reshape(x.shape)
+
+
+@lru_cache(maxsize=64)
+def _table(fmt: Minifloat, rounding: Rounding, overflow: str) -> tuple[Codes, bool]:
+    """The codes of all float32 numbers whose low 16 bits are 0, by their high 16 bits, and whether all have one."""
+    top = np.arange(1 << 16, dtype=np.uint32) << 16
+    code = fmt._codes_or_minus_one(_as_float64(top.view(np.float32)), 0, rounding, overflow)
+    return code, bool((code >= 0).all())
+
+
+def _as_float64(x: npt.ArrayLike) -> Real:
+    with np.errstate(invalid="ignore"):  # of a signalling NaN, which becomes a quiet one
+        return np.asarray(x, dtype=np.float64)
+
+
+def _stays_finite(negative: npt.NDArray[np.bool_], rounding: Rounding) -> npt.NDArray[np.bool_]:
+    """Where a rounding never takes a finite number to infinity (IEEE 754-2019 sec. 7.4); nor does "odd"."""
+    if rounding in ("down", "up"):
+        return np.asarray(negative == (rounding == "up"))
+    return np.full(negative.shape, rounding in ("zero", "odd"))

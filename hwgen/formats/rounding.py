@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
+from hwgen.formats.stochastic import Rounding, Stochastic, as_stochastic
 
 Real = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -60,6 +61,18 @@ QONNX_ROUNDING = {
 }
 
 
+# The roundings of a format's encode: these names, "odd" (an inexact number goes to its odd neighbour, which loses
+# nothing that a second rounding to fewer bits needs) and "stochastic".
+ENCODE_ROUNDING = (*ROUNDING, "odd", "stochastic")
+
+
+def check_encode_rounding(rounding: Rounding) -> Rounding:
+    """`rounding` itself; raises HwgenError with the known names if it is not one of them."""
+    if not isinstance(rounding, Stochastic) and rounding not in ENCODE_ROUNDING:
+        raise HwgenError(f"unknown rounding {rounding!r}: one of {', '.join(ENCODE_ROUNDING)}")
+    return rounding
+
+
 def check_rounding(mode: str) -> str:
     """`mode` itself; raises HwgenError with the known names if it is not one of them."""
     if mode not in ROUNDING:
@@ -70,6 +83,29 @@ def check_rounding(mode: str) -> str:
 def round_real(x: npt.ArrayLike, mode: str) -> Real:
     """`x` rounded to integers (still float64); any shape."""
     return ROUNDING[check_rounding(mode)](np.asarray(x, dtype=np.float64))
+
+
+def round_integer(x: npt.ArrayLike, rounding: Rounding) -> Real:
+    """`x` rounded to integers (still float64) by any rounding of `ENCODE_ROUNDING`; any shape."""
+    real = np.asarray(x, dtype=np.float64)
+    check_encode_rounding(rounding)
+    random = as_stochastic(rounding)
+    if random:
+        return _stochastic(real, random)
+    if rounding == "odd":
+        floor = np.floor(real)
+        return np.asarray(np.where((floor != real) & (np.mod(floor, 2) == 0), floor + 1, floor))
+    return round_real(real, str(rounding))
+
+
+def _stochastic(x: Real, random: Stochastic) -> Real:
+    """floor(x + r * 2**-bits), without rounding the sum."""
+    r = random.numbers(x.size).reshape(x.shape)
+    share = np.ldexp(r.astype(np.float64), -random.bits)
+    floor = np.where(np.isfinite(x), np.floor(x), 0)
+    # Just below zero x - floor is not exact, but -share is.
+    carry = np.where(floor == -1, x >= -share, x - floor >= 1 - share) & (r > 0)
+    return np.asarray(np.where(np.isfinite(x), floor + carry, x))
 
 
 def round_shift(values: npt.ArrayLike, shift: npt.ArrayLike, mode: str) -> Ints:

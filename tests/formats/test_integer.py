@@ -9,21 +9,12 @@ from hwgen import formats
 from hwgen.errors import HwgenError
 from hwgen.formats import CATALOG, Bipolar, Format, Int
 
-
-@pytest.mark.parametrize("fmt", CATALOG.values(), ids=CATALOG)
-def test_every_code_survives_the_round_trip(fmt: Format) -> None:
-    codes = fmt.codes()
-    assert np.array_equal(fmt.encode(fmt.decode(codes)), codes)
-    assert fmt.code_range == (codes[0], codes[-1])
-    assert codes.size <= 1 << fmt.bits
-    assert formats.get(fmt.name) == fmt
+INTEGERS = [fmt for fmt in CATALOG.values() if isinstance(fmt, Int | Bipolar)]
 
 
-@pytest.mark.parametrize("fmt", CATALOG.values(), ids=CATALOG)
-def test_description_agrees_with_the_codes(fmt: Format) -> None:
+@pytest.mark.parametrize("fmt", INTEGERS, ids=lambda fmt: fmt.name)
+def test_integer_range(fmt: Format) -> None:
     worth = fmt.decode(fmt.codes())
-    about = fmt.describe()
-    assert (about["min"], about["max"]) == (worth.min(), worth.max())
     assert fmt.integer_range == (worth.min(), worth.max())
 
 
@@ -82,8 +73,6 @@ def test_bipolar() -> None:
         (lambda: Int(4).encode([1], overflow="clamp"), "unknown overflow 'clamp': one of saturate, wrap"),
         (lambda: Int(4, narrow=True).encode([1], overflow="wrap"), "int4n cannot wrap"),
         (lambda: Int(4).encode([1e30], overflow="wrap"), "int4 wraps numbers below 2\\^62 only"),
-        (lambda: formats.get("imt4"), "unknown format 'imt4'; near: .*int4"),
-        (lambda: formats.get("zzz"), "unknown format 'zzz'. `hwgen formats` lists them"),
     ],
 )
 def test_errors(call, message: str) -> None:  # type: ignore[no-untyped-def]
