@@ -13,7 +13,7 @@ from hwgen.flow.build import execute, fmax_over_seeds, program
 from hwgen.flow.flash import flash
 from hwgen.flow.plan import BuildPlan, plan
 from hwgen.flow.progress import Progress
-from hwgen.flow.result import VendorToolMissingError
+from hwgen.flow.result import VendorToolMissingError, check_fits
 from tests.flow.test_reports import ECP5, LOG, TIMING, UTILIZATION
 
 SOURCES = {"board.v": "module board(input aclk); endmodule\n"}
@@ -251,3 +251,11 @@ def test_fmax_over_seeds_leaves_a_build_as_it_is(
     assert "--seed 1" in (out / "project" / "build.sh").read_text()
     with pytest.raises(HwgenError, match="place and route for ultra96 takes no seed"):
         fmax_over_seeds(load_board("ultra96"), SOURCES, out)
+
+
+def test_a_resource_that_the_board_lacks_is_named() -> None:
+    board = load_board("ulx3s")
+    bare = board.model_copy(update={"resources": board.resources.model_copy(update={"bram": 0})})
+    used = {"lut": 10.0, "ff": None, "bram": 2.0, "dsp": 0.0}
+    with pytest.raises(DoesNotFitError, match=r"ulx3s, by synthesis: BRAM 2 of 0, 2 too many \(there are none\)$"):
+        check_fits(bare, used, "synthesis")
