@@ -18,6 +18,8 @@ gives NaN; infinity times infinity or a normal number is infinity, times zero or
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -33,6 +35,52 @@ MULTIPLIERS: tuple[str, ...] = get_args(Multiplier)
 CODE_MULTIPLIERS = ("lmul", "lmul_formula_trunc", "mitchell")
 """The multipliers whose product is a code of the operands' format."""
 
+MAX_PRODUCT_BITS = 128
+"""The widest exact product, sign included."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Numbers that are integers times 2**exponent, with |integer| <= reach."""
+
+    exponent: int
+    reach: int
+
+    @property
+    def bits(self) -> int:
+        """Bits of the integers, sign included."""
+        return self.reach.bit_length() + 1
+
+
+@lru_cache(maxsize=256)
+def span(fmt: Format) -> Span:
+    """The span of the finite codes of `fmt`: the exponent of its least bit and its greatest magnitude."""
+    ends = np.array([0, fmt.max_magnitude] if isinstance(fmt, Minifloat) else fmt.code_range)
+    significand, exponent = fmt.significand_exponent(ends)
+    least = int(exponent.min())
+    return Span(least, max(abs(int(s)) << (int(e) - least) for s, e in zip(significand, exponent, strict=True)))
+
+
+@lru_cache(maxsize=256)
+def product_span(a_format: Format, b_format: Format, multiplier: str = "exact") -> Span:
+    """The span of one product of codes. Raises HwgenError where it needs more than 128 bits, sign included."""
+    if check_multiplier(multiplier) == "exact":
+        a, b = span(a_format), span(b_format)
+        found = Span(a.exponent + b.exponent, a.reach * b.reach)
+    else:
+        fmt = lmul_format(a_format, b_format, multiplier)
+        found = span(fmt)
+        if multiplier == "lmul_formula":
+            ends = np.array([1 << fmt.mantissa_bits, fmt.max_magnitude])
+            significand, exponent = product(ends, ends, fmt, fmt, multiplier)
+            found = Span(int(exponent[0]), int(significand[1]) << int(exponent[1] - exponent[0]))
+    if found.bits > MAX_PRODUCT_BITS:
+        raise HwgenError(
+            f"a product of {a_format.name} and {b_format.name} by {multiplier!r} needs {found.bits} bits; "
+            f"at most {MAX_PRODUCT_BITS} are summed exactly"
+        )
+    return found
+
 
 def check_multiplier(name: str) -> str:
     """`name` itself; raises HwgenError with the known names if it is not one of them."""
@@ -46,12 +94,16 @@ def lmul_fraction_bits(mantissa_bits: int) -> int:
     return mantissa_bits if mantissa_bits <= 3 else 3 if mantissa_bits == 4 else 4
 
 
+def lmul_correction(mantissa_bits: int) -> int:
+    """2**-l(m) in units of the mantissa's least bit."""
+    return 1 << (mantissa_bits - lmul_fraction_bits(mantissa_bits))
+
+
 def lmul_offset(fmt: Minifloat, variant: str = "lmul") -> int:
     """OFF of the packed adder |x| + |y| - OFF; `variant` is "lmul" or "mitchell"."""
     if variant not in ("lmul", "mitchell"):
         raise HwgenError(f"{variant!r} is no packed adder: one of lmul, mitchell")
-    correction = 1 << (fmt.mantissa_bits - lmul_fraction_bits(fmt.mantissa_bits))
-    return (fmt.bias << fmt.mantissa_bits) - (correction if variant == "lmul" else 0)
+    return (fmt.bias << fmt.mantissa_bits) - (lmul_correction(fmt.mantissa_bits) if variant == "lmul" else 0)
 
 
 def lmul_format(a: Format, b: Format, variant: str) -> Minifloat:
@@ -113,7 +165,7 @@ def _formula(x: Codes, y: Codes, fmt: Minifloat) -> tuple[Codes, Codes]:
     """(significand, exponent) of the paper's value for magnitudes of normal numbers."""
     m = fmt.mantissa_bits
     low = (1 << m) - 1
-    significand = (1 << m) + (x & low) + (y & low) + (1 << (m - lmul_fraction_bits(m)))
+    significand = (1 << m) + (x & low) + (y & low) + lmul_correction(m)
     return significand, (x >> m) + (y >> m) - 2 * fmt.bias - m
 
 
