@@ -23,7 +23,6 @@ __all__ = [
     "Synthesis",
     "parse_stat",
     "quote",
-    "rtlil_to_verilog",
     "run_script",
     "synthesis_script",
     "synthesise",
@@ -85,27 +84,6 @@ def run_script(
         path = Path(folder, "script.ys")
         path.write_text(script, encoding="utf-8")
         child.run([sys.executable, _RUNNER, path], log=log, cwd=cwd, timeout=timeout, on_line=on_line)
-
-
-def rtlil_to_verilog(rtlil: str) -> str:
-    """Verilog text of what Amaranth wrote as RTLIL, without its source-line attributes.
-
-    The passes are those of Amaranth's own converter. Raises ToolFailedError when Yosys refuses the text.
-    """
-    removed = ("generator", "top", "src", "amaranth.hierarchy", "amaranth.decoding")
-    strip = " ".join(f"-remove {name}" for name in removed)
-    with tempfile.TemporaryDirectory(prefix="hwgen-yosys-") as folder:
-        Path(folder, "in.il").write_text(rtlil, encoding="utf-8")
-        script = [
-            "read_rtlil in.il",
-            "proc -nomux -norom",
-            "memory_collect",
-            f"attrmap {strip}",
-            f"attrmap -modattr {strip}",
-            "write_verilog -norename out.v",
-        ]
-        run_script("\n".join(script) + "\n", cwd=Path(folder))
-        return Path(folder, "out.v").read_text(encoding="utf-8")
 
 
 def synthesis_script(

@@ -7,22 +7,6 @@ import pytest
 from hwgen.errors import HwgenError, ToolFailedError
 from hwgen.tools import yosys
 
-COUNTER = """
-attribute \\src "secret.py:1"
-module \\top
-  attribute \\src "secret.py:2"
-  wire width 4 input 0 \\a
-  wire width 4 output 1 \\y
-  cell $not $1
-    parameter \\A_SIGNED 0
-    parameter \\A_WIDTH 4
-    parameter \\Y_WIDTH 4
-    connect \\A \\a
-    connect \\Y \\y
-  end
-end
-"""
-
 SQUARES = """
 module layer(input clk, input [7:0] a, output reg [15:0] y); always @(posedge clk) y <= a * a; endmodule
 module top(input clk, input [7:0] a, output [15:0] y);
@@ -37,17 +21,9 @@ endmodule
 """
 
 
-def test_rtlil_becomes_verilog_without_source_lines() -> None:
-    text = yosys.rtlil_to_verilog(COUNTER)
-    assert "module top(" in text
-    assert "assign y = ~ a;" in text
-    assert "secret" not in text
-    assert text == yosys.rtlil_to_verilog(COUNTER)
-
-
-def test_broken_rtlil_is_refused_with_the_message_of_yosys() -> None:
+def test_a_failing_script_ends_with_the_message_of_yosys() -> None:
     with pytest.raises(ToolFailedError, match=r"(?s)failed with exit code 1.*ERROR: "):
-        yosys.rtlil_to_verilog("module \\top\n  nonsense\nend\n")
+        yosys.run_script("read_verilog none.v\n")
 
 
 def test_a_script_has_the_sources_the_kept_modules_and_the_outputs() -> None:
