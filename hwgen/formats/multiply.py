@@ -19,6 +19,7 @@ gives NaN; infinity times infinity or a normal number is infinity, times zero or
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -54,11 +55,8 @@ class Span:
 
 @lru_cache(maxsize=256)
 def span(fmt: Format) -> Span:
-    """The span of the finite codes of `fmt`: the exponent of its least bit and its greatest magnitude."""
-    ends = np.array([0, fmt.max_magnitude] if isinstance(fmt, Minifloat) else fmt.code_range)
-    significand, exponent = fmt.significand_exponent(ends)
-    least = int(exponent.min())
-    return Span(least, max(abs(int(s)) << (int(e) - least) for s, e in zip(significand, exponent, strict=True)))
+    """The span of the finite codes of `fmt`: the exponent of its grid and its greatest magnitude in units of it."""
+    return Span(fmt.lsb, int(max(abs(end) for end in fmt.extremes) / Fraction(2) ** fmt.lsb))
 
 
 @lru_cache(maxsize=256)
@@ -117,16 +115,6 @@ def lmul_format(a: Format, b: Format, variant: str) -> Minifloat:
     return a
 
 
-def nan_code(fmt: Minifloat) -> int:
-    """The NaN that arithmetic returns: sign 0; all ones where there is one NaN, else the quiet one (IEEE 754 6.2.1)."""
-    top = (1 << fmt.magnitude_bits) - 1
-    if fmt.special == "nan":
-        return top
-    if fmt.special == "ieee" and fmt.mantissa_bits:
-        return top ^ ((1 << (fmt.mantissa_bits - 1)) - 1)
-    raise HwgenError(f"{fmt.name} has no NaN")
-
-
 def lmul(a: npt.ArrayLike, b: npt.ArrayLike, fmt: Format, variant: str = "lmul") -> Codes:
     """Codes of the products of the codes `a` and `b` of the minifloat `fmt`, broadcast; see the module's rules.
 
@@ -152,12 +140,12 @@ def lmul(a: npt.ArrayLike, b: npt.ArrayLike, fmt: Format, variant: str = "lmul")
     special = (x > kind.max_magnitude) | (y > kind.max_magnitude)
     if not special.any():
         return out
-    if kind.special == "nan":
-        return np.where(special, nan_code(kind), out)
     infinity = kind.max_magnitude + 1
-    is_nan = (x > infinity) | (y > infinity) | (special & flushed)
     # A format of exponent bits alone has an infinity and no NaN: infinity times zero is then infinity.
-    quiet = nan_code(kind) if kind.mantissa_bits else infinity
+    quiet = infinity if kind.nan_code is None else kind.nan_code
+    if kind.special == "nan":
+        return np.where(special, quiet, out)
+    is_nan = (x > infinity) | (y > infinity) | (special & flushed)
     return np.where(is_nan, quiet, np.where(special, sign | infinity, out))
 
 
@@ -215,12 +203,17 @@ def significand_bits(fmt: Format) -> int:
 
 def check_codes(codes: npt.ArrayLike, fmt: Format) -> Codes:
     """`codes` as int64; raises HwgenError where they are no integers or no codes of `fmt`."""
+    return check_range(codes, fmt).astype(np.int64)
+
+
+def check_range(codes: npt.ArrayLike, fmt: Format) -> npt.NDArray[np.integer]:
+    """`codes` as an array of integers; raises HwgenError where they are no integers or no codes of `fmt`."""
     array = np.asarray(codes)
-    if array.dtype.kind not in "iub":
+    if array.dtype.kind not in "iu":
         raise HwgenError(f"codes of {fmt.name} are integers, not {array.dtype}")
-    array = array.astype(np.int64)
-    if array.size:
-        low, high = (0, (1 << fmt.bits) - 1) if isinstance(fmt, Minifloat) else fmt.code_range
+    low, high = fmt.code_range
+    limits = np.iinfo(array.dtype)
+    if array.size and (limits.min < low or limits.max > high):
         least, greatest = int(array.min()), int(array.max())
         if least < low or greatest > high:
             raise HwgenError(f"the codes {least}..{greatest} leave the range {low}..{high} of {fmt.name}")
@@ -229,6 +222,6 @@ def check_codes(codes: npt.ArrayLike, fmt: Format) -> Codes:
 
 def _numbers(codes: npt.ArrayLike, fmt: Format) -> Codes:
     array = check_codes(codes, fmt)
-    if isinstance(fmt, Minifloat) and not fmt.is_number(array).all():
+    if not fmt.is_number(array).all():
         raise HwgenError(f"the codes of {fmt.name} hold NaN or infinity, which has no exact product")
     return array

@@ -1,21 +1,25 @@
 """The golden model: what hardware must compute, bit for bit. Codes in, codes out, integers only.
 
 Networks: `run`, `trace`, `encode`, `predict`, `finish` (hwgen.golden.network). Arithmetic on codes of any format:
-`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`.
+`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`; `operand` keeps
+codes ready that are used again.
 """
 
 from hwgen.formats.multiply import lmul, product
 from hwgen.golden.dot import dot
 from hwgen.golden.exact import Exact
 from hwgen.golden.network import encode, finish, input_codes, predict, proven_line, run, trace
+from hwgen.golden.operand import Operand, operand
 
 __all__ = [
     "Exact",
+    "Operand",
     "dot",
     "encode",
     "finish",
     "input_codes",
     "lmul",
+    "operand",
     "predict",
     "product",
     "proven_line",

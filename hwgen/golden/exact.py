@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Codes, Format, Real
 from hwgen.formats.multiply import significand_bits
+from hwgen.formats.stochastic import Rounding, as_stochastic
 
 LIMB = 32
 """Bits of a limb."""
@@ -34,12 +35,6 @@ class Exact:
     exponent: int
     nan: Bools
     saturated: Bools
-
-    @staticmethod
-    def of(limbs: Codes, exponent: int, nan: Bools | None = None, saturated: Bools | None = None) -> Exact:
-        """Numbers from limbs (count, *shape) of any int64 values, each below 2**62; carries are taken along."""
-        none = np.zeros(limbs.shape[1:], dtype=np.bool_)
-        return Exact(carried(limbs), exponent, none if nan is None else nan, none if saturated is None else saturated)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -67,7 +62,7 @@ class Exact:
         with np.errstate(over="ignore"):
             return self._float(odd=True).astype(np.float32)
 
-    def round_to(self, fmt: Format, rounding: str = "half_even", overflow: str = "saturate") -> Codes:
+    def round_to(self, fmt: Format, rounding: Rounding = "half_even", overflow: str = "saturate") -> Codes:
         """Codes of `fmt`, rounded once by name; NaN is `fmt.encode`'s own matter.
 
         Raises HwgenError for a `fmt` of more than 51 bits of precision, and for sums that wrap and need more than 53.
@@ -75,7 +70,8 @@ class Exact:
         Rounding first to odd with 53 bits and then as named gives the same code as rounding the exact number, as long
         as two bits or more are left below the code's least bit (Boldo and Melquiond 2008, theorem 3).
         """
-        if significand_bits(fmt) > 51:
+        random = as_stochastic(rounding)
+        if significand_bits(fmt) + (random.bits if random else 0) > 51:
             raise HwgenError(f"rounding to {fmt.name} is not proven exact: formats of up to 51 bits are")
         if overflow != "saturate" and not self._held_by_float64():
             raise HwgenError(f"overflow {overflow!r} is proven exact for sums below 2^53 times 2^{self.exponent}")
@@ -98,18 +94,48 @@ class Exact:
         return np.where(self.nan, np.nan, real) if self.nan.any() else real
 
 
+def limb_count(reach: int) -> int:
+    """Limbs that hold every integer of magnitude up to `reach`: the last has 63 bits and a sign, the others 32."""
+    return 1 + max(0, -(-(reach.bit_length() - 63) // LIMB))
+
+
 def carried(limbs: Codes) -> Codes:
-    """Limbs in normal form, one more where the carries need it; a count of one stays as it is."""
-    if limbs.shape[0] == 1:
-        return limbs
-    out = np.empty((limbs.shape[0] + 1, *limbs.shape[1:]), dtype=np.int64)
-    carry = np.zeros(limbs.shape[1:], dtype=np.int64)
-    for i, limb in enumerate(limbs):
+    """Limbs of any int64 values, the carries taken along: all but the last in 0..2**32-1.
+
+    All but the last must be below 2**62; the last one may wrap around as long as the true number fits the limbs.
+    """
+    out = np.empty_like(limbs)
+    carry: Codes | int = 0
+    for i, limb in enumerate(limbs[:-1]):
         total = limb + carry
-        out[i] = total & MASK
+        np.bitwise_and(total, MASK, out=out[i])
         carry = total >> LIMB
-    out[-1] = carry
+    out[-1] = limbs[-1] + carry
     return out
+
+
+def add_shifted(limbs: Codes, value: Codes, shift: int) -> None:
+    """Add value << shift to limbs (count, *shape) in place; each limb but the last grows by less than 2**32 or
+    |value|, whichever is more."""
+    last = limbs.shape[0] - 1
+    at, up = divmod(shift, LIMB)
+    if at >= last:
+        limbs[last] += value << (shift - LIMB * last)
+    elif up == 0:
+        limbs[at] += value
+    else:
+        limbs[at] += (value & (MASK >> up)) << up
+        limbs[at + 1] += value >> (LIMB - up)
+
+
+def shifted(value: Codes, shift: Codes, count: int) -> Codes:
+    """value << shift, element by element, as `count` limbs that are not yet carried."""
+    if count == 1:
+        return (value << shift)[None]
+    limbs = pieces(value, shift, LIMB, count + 1)
+    # The last limb has 64 bits: modulo 2**64 nothing is lost.
+    limbs[-2] += limbs[-1] << LIMB
+    return limbs[:-1]
 
 
 def pieces(value: Codes, shift: npt.ArrayLike, width: int, count: int) -> Codes:
@@ -126,7 +152,7 @@ def pieces(value: Codes, shift: npt.ArrayLike, width: int, count: int) -> Codes:
         left = by - width * i
         up = np.clip(left, 0, width)
         down = np.clip(-left, 0, 63)
-        piece = ((magnitude & (mask >> up)) << up) if np.ndim(up) else (magnitude & (mask >> int(up))) << int(up)
+        piece = (magnitude & (mask >> up)) << up
         piece = np.where(left >= 0, piece, (magnitude >> down) & mask)
         out[i] = np.where(negative, -piece, piece)
     return out

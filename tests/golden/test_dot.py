@@ -23,7 +23,9 @@ def holds(sums: golden.Exact, expected: np.ndarray) -> None:
     assert np.array_equal(sums.to_float64(), expected.astype(float))
 
 
-@pytest.mark.parametrize(("a", "b"), itertools.product([*ELEMENTS, get("fp16")], repeat=2), ids=lambda fmt: fmt.name)
+@pytest.mark.parametrize(
+    ("a", "b"), list(itertools.product([*ELEMENTS, get("fp16")], repeat=2)), ids=lambda fmt: fmt.name
+)
 def test_every_pair_of_formats(a: Format, b: Format) -> None:
     rng = np.random.default_rng(1)
     x, y = draw(a, (3, 37), rng), draw(b, (37, 2), rng)
