@@ -5,6 +5,7 @@ Commands import what they need when they run, so that `hwgen --help` stays quick
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -297,13 +298,16 @@ app.add_typer(formats, name="formats")
 
 @formats.callback()
 def list_formats(context: typer.Context, as_json: Json = False) -> None:
-    """List the number formats: bits, range, least step. `hwgen formats show NAME` prints one format's codes."""
+    """List the number formats: bits, precision, range, least step, and the bits of exact products and their sums.
+
+    `hwgen formats show NAME` prints one format's codes. Names by pattern: int12, e3m4, fixed<8,3>, block<e2m1,e8m0,16>.
+    """
     if context.invoked_subcommand:
         return
     from hwgen import tables
-    from hwgen.formats import CATALOG
+    from hwgen.formats import BLOCKS, CATALOG
 
-    rows = [fmt.describe() for fmt in CATALOG.values()]
+    rows = [fmt.describe() for fmt in (*CATALOG.values(), *BLOCKS.values())]
     if as_json:
         console.print_json(rows)
     else:
@@ -312,17 +316,23 @@ def list_formats(context: typer.Context, as_json: Json = False) -> None:
 
 @formats.command("show")
 def show_format(name: Annotated[str, typer.Argument(help="A format's name.")], as_json: Json = False) -> None:
-    """Print every code of one format, with its bits and what it is worth."""
+    """Print every code of one format, with its bits and what it is worth; of a block format, those of its elements."""
     from hwgen import tables
-    from hwgen.formats import get
+    from hwgen.formats import Format, get
 
     fmt = get(name)
-    codes = fmt.codes()
-    rows = [{"code": int(c), "value": float(v)} for c, v in zip(codes, fmt.decode(codes), strict=True)]
+    about = fmt.describe()
+    element = fmt if isinstance(fmt, Format) else fmt.element
+    codes = element.codes()
+    values = element.decode(codes).tolist()
     if as_json:
-        console.print_json({**fmt.describe(), "codes": rows})
+        # JSON has no NaN and no infinity: those are strings.
+        worth = [value if math.isfinite(value) else str(value) for value in values]
+        rows = [{"code": int(code), "value": value} for code, value in zip(codes, worth, strict=True)]
+        console.print_json({**about, "codes": rows})
     else:
-        tables.print_codes(fmt, rows)
+        tables.print_formats([about])
+        tables.print_codes(element, codes.tolist(), values)
 
 
 if __name__ == "__main__":

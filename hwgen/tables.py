@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from hwgen.console import out
-from hwgen.formats import Format
+from hwgen.formats import DESCRIBED_TERMS, Format
 
 if TYPE_CHECKING:
     from hwgen.compiler import Accelerator
@@ -96,18 +96,18 @@ def print_boards(boards: Sequence[Board]) -> None:
 
 
 def print_formats(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One format a line."""
-    made = table("format", "bits", "least", "greatest", "step")
+    """One format a line; the last columns are the bits of an exact product and of a sum of 32 and of 4096 of them."""
+    made = table("format", "bits", "precision", "least", "greatest", "step", "product", "sum 32", "sum 4096")
     for row in rows:
-        numbers = (row["bits"], row["min"], row["max"], row["least_positive"])
-        made.add_row(row["name"], *(f"{number:g}" for number in numbers))
+        figures = [row[key] for key in ("bits", "significand_bits", "min", "max", "least_positive", "product_bits")]
+        figures += [row[f"accumulator_bits_{terms}"] for terms in DESCRIBED_TERMS]
+        made.add_row(row["name"], *("" if figure is None else f"{figure:g}" for figure in figures))
     out.print(made)
 
 
-def print_codes(fmt: Format, rows: Sequence[Mapping[str, Any]]) -> None:
+def print_codes(fmt: Format, codes: Sequence[int], values: Sequence[float]) -> None:
     """Every code of a format with its bits and its worth."""
     made = table("code", "bits", "value", left=0)
-    for row in rows:
-        bits = format(row["code"] & ((1 << fmt.bits) - 1), f"0{fmt.bits}b")
-        made.add_row(str(row["code"]), bits, f"{row['value']:g}")
+    for code, value in zip(codes, values, strict=True):
+        made.add_row(str(code), format(code & ((1 << fmt.bits) - 1), f"0{fmt.bits}b"), f"{value:.17g}")
     out.print(made)

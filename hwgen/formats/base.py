@@ -99,13 +99,14 @@ class Format(ABC):
             "min": float(low),
             "max": float(high),
             "least_positive": 2.0**self.lsb,
-            "significand_bits": self._significand_bits(),
+            "significand_bits": self.significand_bits,
             "product_lsb": product_lsb,
             "product_bits": product,
             **{f"accumulator_bits_{terms}": product_width(self, self, terms)[1] for terms in DESCRIBED_TERMS},
         }
 
-    def _significand_bits(self) -> int:
+    @property
+    def significand_bits(self) -> int:
         """Bits of the longest significand's magnitude: the precision."""
         low, high = self.extremes
         return int(max(-low, high) / Fraction(2) ** self.lsb).bit_length()

@@ -41,6 +41,8 @@ def round_magnitude(magnitude: Ints, shift: Ints, negative: Bools, rounding: Rou
             up = rest > half
         case "half_up":
             up = (rest > half) | ((rest == half) & (rest > 0) & ~negative)
+        case "half_down":
+            up = (rest > half) | ((rest == half) & (rest > 0) & negative)
         case "down":
             up = (rest > 0) & negative
         case "up":

@@ -13,6 +13,9 @@ from hwgen.formats.base import Codes, Format
 from hwgen.formats.rounding import round_integer
 from hwgen.formats.stochastic import Rounding
 
+# What becomes of integers outside of the range. ap_fixed: AP_SAT, AP_SAT_ZERO, AP_SAT_SYM, AP_WRAP, AP_WRAP_SM.
+OVERFLOW = ("saturate", "saturate_zero", "saturate_symmetric", "wrap", "wrap_sign_magnitude")
+
 # Wide enough for every accumulator that int64 carries exactly.
 MAX_INT_BITS = 63
 
@@ -83,18 +86,10 @@ class Int(Format):
 
     def encode(self, x: npt.ArrayLike, rounding: Rounding = "half_even", overflow: str = "saturate") -> Codes:
         rounded = round_integer(check_finite(x, self.name), rounding)
-        if overflow == "saturate":
-            return np.clip(rounded, self.min, self.max).astype(np.int64)
-        if overflow == "wrap":
-            if self.narrow:
-                raise HwgenError(f"{self.name} cannot wrap: a narrow range is not a power of two")
-            if not (np.abs(rounded) < 2.0**62).all():
-                raise HwgenError(f"{self.name} wraps numbers below 2^62 only")
-            return self.wrap(rounded.astype(np.int64))
-        raise HwgenError(f"unknown overflow {overflow!r}: one of saturate, wrap")
+        return fit_integer(rounded, self, overflow, self.name)
 
     def wrap(self, values: npt.ArrayLike) -> Codes:
-        """Integers modulo 2**width, as codes."""
+        """Integers modulo 2**width, as codes (ap_fixed's AP_WRAP)."""
         low = np.asarray(values, dtype=np.int64) & ((1 << self.width) - 1)
         return low - ((low >> (self.width - 1)) << self.width) if self.is_signed else low
 
@@ -141,3 +136,28 @@ class Bipolar(Format):
         """1 where `x` >= 0 (also -0.0), else 0; rounding and overflow do not arise."""
         del rounding, overflow
         return (check_finite(x, self.name) >= 0).astype(np.int64)
+
+
+def fit_integer(rounded: npt.NDArray[np.float64], codes: Int, overflow: str, name: str) -> Codes:
+    """Integers, held as float64, brought into the range of `codes` by one of `OVERFLOW`; `name` is for errors."""
+    if overflow == "saturate":
+        return np.clip(rounded, codes.min, codes.max).astype(np.int64)
+    if overflow == "saturate_zero":
+        return np.where((rounded < codes.min) | (rounded > codes.max), 0, rounded).astype(np.int64)
+    if overflow == "saturate_symmetric":
+        return np.clip(rounded, -codes.max if codes.is_signed else 0, codes.max).astype(np.int64)
+    if overflow not in OVERFLOW:
+        raise HwgenError(f"unknown overflow {overflow!r}: one of {', '.join(OVERFLOW)}")
+    if codes.narrow:
+        raise HwgenError(f"{name} cannot wrap: a narrow range is not a power of two")
+    if not (np.abs(rounded) < 2.0**62).all():
+        raise HwgenError(f"{name} wraps numbers below 2^62 steps only")
+    value = rounded.astype(np.int64)
+    wrapped = codes.wrap(value)
+    if overflow == "wrap":
+        return wrapped
+    if not codes.is_signed:
+        raise HwgenError(f"{name} has no sign, which wrap_sign_magnitude is about")
+    # The lowest bit that is lost becomes the sign; if it was not the sign, all bits are inverted.
+    lost = (value >> codes.width) & 1
+    return np.where(lost == (wrapped < 0), wrapped, ~wrapped)

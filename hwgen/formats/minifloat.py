@@ -130,7 +130,8 @@ class Minifloat(Format):
         significand, exponent = self.significand_exponent(0)
         return int(significand) * Fraction(2) ** int(exponent), high
 
-    def _significand_bits(self) -> int:
+    @property
+    def significand_bits(self) -> int:
         return self.mantissa_bits + 1
 
     def codes(self) -> Codes:

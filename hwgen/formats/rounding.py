@@ -61,9 +61,10 @@ QONNX_ROUNDING = {
 }
 
 
-# The roundings of a format's encode: these names, "odd" (an inexact number goes to its odd neighbour, which loses
-# nothing that a second rounding to fewer bits needs) and "stochastic".
-ENCODE_ROUNDING = (*ROUNDING, "odd", "stochastic")
+# The roundings of a format's encode: these names, "half_down" (ties toward minus infinity, ap_fixed's AP_RND_MIN_INF),
+# "odd" (an inexact number goes to its odd neighbour, which keeps what a second rounding to fewer bits needs) and
+# "stochastic".
+ENCODE_ROUNDING = (*ROUNDING, "half_down", "odd", "stochastic")
 
 
 def check_encode_rounding(rounding: Rounding) -> Rounding:
@@ -92,6 +93,8 @@ def round_integer(x: npt.ArrayLike, rounding: Rounding) -> Real:
     random = as_stochastic(rounding)
     if random:
         return _stochastic(real, random)
+    if rounding == "half_down":
+        return np.asarray(-_half_up(-real))
     if rounding == "odd":
         floor = np.floor(real)
         return np.asarray(np.where((floor != real) & (np.mod(floor, 2) == 0), floor + 1, floor))

@@ -66,7 +66,7 @@ def _value_from_json(value: Any) -> Any:
         raw = np.frombuffer(base64.b64decode(value["data"]), dtype=np.dtype(value["array"]))
         return raw.reshape(value["shape"])
     if isinstance(value, dict) and "format" in value:
-        return formats.get(value["format"])
+        return formats.scalar(value["format"])
     if isinstance(value, list):
         return tuple(_value_from_json(item) for item in value)
     return value

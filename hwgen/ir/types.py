@@ -73,5 +73,5 @@ class TensorType:
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> TensorType:
-        fmt = formats.get(data["format"]) if data["format"] else None
+        fmt = formats.scalar(data["format"]) if data["format"] else None
         return TensorType(tuple(data["shape"]), fmt, tuple(data["scale"]), data["zero_point"])

@@ -70,9 +70,12 @@ def test_bipolar() -> None:
         (lambda: Int(17).codes(), "int17 has too many codes to list"),
         (lambda: Int(4).encode([np.nan]), "NaN has no code in int4"),
         (lambda: Bipolar().encode([np.nan]), "NaN has no code in bipolar"),
-        (lambda: Int(4).encode([1], overflow="clamp"), "unknown overflow 'clamp': one of saturate, wrap"),
+        (
+            lambda: Int(4).encode([1], overflow="clamp"),
+            "unknown overflow 'clamp': one of saturate, saturate_zero, saturate_symmetric, wrap, wrap_sign_magnitude",
+        ),
         (lambda: Int(4, narrow=True).encode([1], overflow="wrap"), "int4n cannot wrap"),
-        (lambda: Int(4).encode([1e30], overflow="wrap"), "int4 wraps numbers below 2\\^62 only"),
+        (lambda: Int(4).encode([1e30], overflow="wrap"), "int4 wraps numbers below 2\\^62 steps only"),
     ],
 )
 def test_errors(call, message: str) -> None:  # type: ignore[no-untyped-def]
