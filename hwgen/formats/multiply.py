@@ -165,6 +165,36 @@ def _truncated(significand: Codes, exponent: Codes, fmt: Minifloat) -> Codes:
     return (field << m) + (significand >> carry) - (1 << m)
 
 
+def lmul_by_definition(a: int, b: int, fmt: Minifloat, variant: str = "lmul") -> int:
+    """One product of `lmul`, in the words of the module's rules and by fractions; slow, for comparison."""
+    m, bias, least = fmt.mantissa_bits, fmt.bias, 1 << fmt.mantissa_bits
+    signs, magnitudes = zip(*(divmod(code, 1 << fmt.magnitude_bits) for code in (a, b)), strict=True)
+    sign = (signs[0] ^ signs[1]) << fmt.magnitude_bits
+    flushed = any(magnitude < least for magnitude in magnitudes)
+    infinity = fmt.max_magnitude + 1 if fmt.special == "ieee" else None
+    if any(magnitude > fmt.max_magnitude and magnitude != infinity for magnitude in magnitudes):
+        assert fmt.nan_code is not None
+        return fmt.nan_code
+    if infinity in magnitudes:
+        assert infinity is not None
+        return sign | infinity if not flushed else infinity if fmt.nan_code is None else fmt.nan_code
+    if flushed:
+        return 0
+    correction = Fraction(0) if variant == "mitchell" else Fraction(1, 1 << lmul_fraction_bits(m))
+    (ex, mx), (ey, my) = (divmod(magnitude, least) for magnitude in magnitudes)
+    fraction, exponent = Fraction(mx + my, least) + correction, (ex - bias) + (ey - bias)
+    if variant == "lmul_formula_trunc":
+        # The value itself, normalised: halve it until its leading bit is 1.
+        carries = 1 if fraction >= 1 else 0
+        fraction = (1 + fraction) / 2**carries - 1
+    else:
+        # The mantissa's carries run into the exponent: 1 + f with f >= 1 becomes 2 * (1 + (f - 1)).
+        carries = fraction.numerator // fraction.denominator
+        fraction -= carries
+    magnitude = ((exponent + carries + bias) << m) + int(fraction * least)
+    return 0 if magnitude < least else sign | min(magnitude, fmt.max_magnitude)
+
+
 def product(
     a: npt.ArrayLike, b: npt.ArrayLike, a_format: Format, b_format: Format, multiplier: str = "exact"
 ) -> tuple[Codes, Codes]:
