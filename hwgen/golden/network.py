@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import ROUNDING, Bipolar, Codes, Real
+from hwgen.formats import ROUNDING, Bipolar, Codes, Format, Int, Real
+from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
 from hwgen.ops import MatVec, Requantize, Thresholds, integer_range
 
@@ -107,6 +108,8 @@ def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
             raise HwgenError(
                 f"the input's codes {least}..{greatest} leave the range {low}..{high} of {kind.codes_format.name}"
             )
+        if not kind.codes_format.is_number(codes).all():
+            raise HwgenError(f"the input's codes of {kind.codes_format.name} hold NaN or infinity")
     return codes
 
 
@@ -134,10 +137,10 @@ def _magnitude(node: Node, graph: Graph) -> int:
     if not isinstance(node.op, MatVec):
         codes = graph.types[node.output].codes_format
         return max(abs(end) for end in codes.code_range)
-    weight, bias = _on_codes(node.op, x)
-    low, high = x.codes_format.code_range
-    # Twice: BLAS may add positive and negative terms in any order, each side alone stays below the sum of magnitudes.
-    return int((np.abs(weight).sum(axis=1) * max(abs(low), abs(high)) + np.abs(bias)).max())
+    low, high = node.op.product_range(x)
+    # BLAS may add positive and negative terms in any order: each side alone stays below the sum of magnitudes. Twice,
+    # because bipolar operands are carried as codes and doubled weights.
+    return 2 * int((np.maximum(-low, high).astype(object).sum(axis=1) + np.abs(node.op.bias).astype(object)).max())
 
 
 def _kernel(node: Node, graph: Graph, carrier: Float) -> Kernel:
@@ -160,18 +163,29 @@ def _on_codes(op: MatVec, x: TensorType) -> tuple[Codes, Codes]:
 
 
 def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
+    if op.multiplier != "exact":
+        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
     weight, bias = _on_codes(op, x)
     matrix = np.ascontiguousarray(weight.T.astype(carrier))
-    if not bias.any():
-        return lambda value: value @ matrix
-    offset = bias.astype(carrier)
+    offset = bias.astype(carrier) if bias.any() else None
+    # Integers and bipolar codes enter the product as they are, other codes by what they are worth on their grid.
+    plain = isinstance(x.codes_format, Int | Bipolar)
+    worth = None if plain else on_grid(x.codes_format, _finite_codes(x.codes_format)).astype(carrier)
 
     def kernel(value: Carrier) -> Carrier:
-        out = value @ matrix
-        out += offset
+        operand: Carrier = value if worth is None else worth[value.astype(np.int64)]
+        out: Carrier = operand @ matrix
+        if offset is not None:
+            out += offset
         return out
 
     return kernel
+
+
+def _finite_codes(fmt: Format) -> Codes:
+    """Every code of `fmt` in a row, with 0 in the place of those that are no numbers and never come."""
+    codes = fmt.codes()
+    return np.where(fmt.is_number(codes), codes, 0)
 
 
 def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
@@ -192,7 +206,7 @@ def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
 
 
 def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
-    line = proven_line(op, x, carrier)
+    line = proven_line(op, x, carrier) if isinstance(op.format, Int | Bipolar) else None
     if line is None:
         return _table_kernel(op, x, carrier)
     slope, offset = line
@@ -211,13 +225,19 @@ def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
 def _table_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
     """Thresholds of any shape: one look-up in a table over the input's range, where it is of reasonable size."""
     low, high = x.codes_format.code_range
-    if op.thresholds.shape[0] * (high - low + 1) > MAX_TABLE:
-        return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
-    every = np.arange(low, high + 1)
+    rungs = ladder(op.format).astype(carrier)
+
     # searchsorted on the right counts the thresholds that are not above the value, as the definition does.
-    table = np.concatenate([np.searchsorted(row, every, side="right") + op.first for row in op.thresholds]).astype(
-        carrier
-    )
+    def searched(value: Carrier) -> Carrier:
+        if len(op.thresholds) == 1:
+            return rungs[op.base + np.searchsorted(op.thresholds[0], value, side="right")]
+        columns = [np.searchsorted(row, value[..., c], side="right") for c, row in enumerate(op.thresholds)]
+        return rungs[op.base + np.stack(columns, axis=-1)]
+
+    if op.thresholds.shape[0] * (high - low + 1) > MAX_TABLE:
+        return searched
+    every = np.arange(low, high + 1)
+    table = searched(np.broadcast_to(every[:, None], (every.size, len(op.thresholds)))).T.ravel()
     start = np.arange(op.thresholds.shape[0]) * every.size - low
     return lambda value: table[value.astype(np.int64) + start]
 

@@ -1,8 +1,15 @@
-"""Matrix-vector product on codes, with an exact accumulator sized from the real weights."""
+"""Matrix-vector product on codes, with an exact accumulator sized from the real weights.
+
+Any pair of formats whose products lie on a common grid: an accumulator counts units of 2**unit, where `unit` is the
+exponent of the least product. With an L-Mul multiplier (hwgen.formats.multiply) a product is a code of the operands'
+format again, and the sum of those is exact all the same.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -10,17 +17,23 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Codes, Format, Int
+from hwgen.formats.grid import check_grid, grid_range, on_grid
+from hwgen.formats.multiply import CODE_MULTIPLIERS, lmul, lmul_format, product_span
 from hwgen.ir import Array, Fold, Op, TensorType, freeze
+
+MAX_ACCUMULATOR_BITS = 53
+"""What float64 carries exactly."""
 
 
 @dataclass(frozen=True, eq=False)
 class MatVec(Op):
-    """acc[o] = bias[o] + sum over i of worth(weight[o, i]) * worth(x[i]); exact integers, no rounding.
+    """acc[o] = bias[o] + sum over i of product(weight[o, i], x[i]) in units of 2**unit; exact, no rounding.
 
-    weight: codes of `weight_format`, shape (out, in).
+    weight: codes of `weight_format`, shape (out, in); finite numbers.
     bias: integers in units of the accumulator, shape (out,); input zero points are folded into it.
     scale: real value of one accumulator unit, one number or one per output channel (for decoding only).
     input_format: the format of x; None reads Int codes, which are their own worth.
+    multiplier: "exact", or one of CODE_MULTIPLIERS, which want one minifloat format on both sides.
     The output format is the narrowest signed integer that holds every sum that these weights can make.
     """
 
@@ -31,30 +44,51 @@ class MatVec(Op):
     bias: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
     scale: tuple[float, ...] = (1.0,)
     input_format: Format | None = None
+    multiplier: str = "exact"
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.int64)
         if weight.ndim != 2 or 0 in weight.shape:
             raise HwgenError(f"a weight matrix has shape (out, in), not {weight.shape}")
-        if self.weight_format.integer_range is None:
-            raise HwgenError(f"weights in {self.weight_format.name} are not integers")
+        check_grid(self.weight_format)
+        if not self.weight_format.is_number(weight).all():
+            raise HwgenError(f"weights in {self.weight_format.name} are finite numbers; these hold NaN or infinity")
+        if self.multiplier != "exact" and self.multiplier not in CODE_MULTIPLIERS:
+            known = ", ".join(("exact", *CODE_MULTIPLIERS))
+            raise HwgenError(f"unknown multiplier {self.multiplier!r} of a matrix unit: one of {known}")
         bias = np.broadcast_to(np.asarray(self.bias, dtype=np.int64), (weight.shape[0],))
         freeze(self, weight=weight, bias=bias)
 
     @property
     def worth(self) -> Codes:
-        """Integer worth of the weights, shape (out, in)."""
-        significand, exponent = self.weight_format.significand_exponent(self.weight)
-        return significand << exponent
+        """The weights in units of their own grid, shape (out, in)."""
+        return on_grid(self.weight_format, self.weight)
+
+    def unit(self, x: TensorType) -> int:
+        """The exponent of one unit of the accumulator, before scales."""
+        return product_span(self.weight_format, x.codes_format, self.multiplier).exponent
+
+    @cached_property
+    def table(self) -> Codes:
+        """Products in units of the accumulator by (code of x, code of the weight); 0 for codes that are no numbers."""
+        fmt = lmul_format(self.weight_format, self.input_format or self.weight_format, self.multiplier)
+        codes = fmt.codes()
+        numbers = np.where(fmt.is_number(codes), codes, 0)
+        return on_grid(fmt, lmul(numbers[:, None], numbers[None, :], fmt, self.multiplier))
+
+    def product_range(self, x: TensorType) -> tuple[Codes, Codes]:
+        """(least, greatest) product of each weight with any number of `x`, in units of the accumulator."""
+        if self.multiplier == "exact":
+            ends = np.multiply.outer(np.array(grid_range(x.codes_format)), self.worth)
+            return ends.min(axis=0), ends.max(axis=0)
+        return self.table.min(axis=0)[self.weight], self.table.max(axis=0)[self.weight]
 
     def accumulator_range(self, x: TensorType) -> tuple[int, int]:
         """(least, greatest) final sum over all channels, for any input codes of type `x`."""
-        low, high = integer_range(x)
-        worth = self.worth
-        # The bias of a channel moves both of its bounds; zero stays inside since an empty sum starts there.
-        least = np.minimum(worth * low, worth * high).sum(axis=1) + self.bias
-        greatest = np.maximum(worth * low, worth * high).sum(axis=1) + self.bias
-        return int(min(least.min(), 0)), int(max(greatest.max(), 0))
+        low, high = self.product_range(x)
+        # Zero stays inside, since an empty sum starts there.
+        least, greatest = _total(low, self.bias, min), _total(high, self.bias, max)
+        return min(least, 0), max(greatest, 0)
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
@@ -63,18 +97,22 @@ class MatVec(Op):
         if x.format != self.input_format and not (self.input_format is None and isinstance(x.codes_format, Int)):
             expected = self.input_format.name if self.input_format else "integer"
             raise HwgenError(f"it reads {expected} codes, the tensor has {x.codes_format.name} (input_format)")
+        check_grid(x.codes_format)
+        # Products that int64 does not hold are refused before any is computed.
+        _check_width(product_span(self.weight_format, x.codes_format, self.multiplier).bits, most=62)
         low, high = self.accumulator_range(x)
         width = max(low.bit_length(), high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
-        if width > 53:
-            raise HwgenError(f"the accumulator needs {width} bits; the golden model proves sums up to 53")
+        _check_width(width)
         fmt = Int(max(2, Int.holding(min(low, -1), high).width))
         return TensorType((*x.shape[:-1], self.weight.shape[0]), fmt, self.scale)
 
     def run(self, *values: Array) -> Array:
         (x,) = values
+        if self.multiplier != "exact":
+            sums = [self.table[x, row].sum(axis=-1) for row in self.weight]
+            return np.stack(sums, axis=-1) + self.bias
         if self.input_format is not None:
-            significand, exponent = self.input_format.significand_exponent(x)
-            x = significand << exponent
+            x = on_grid(self.input_format, x)
         return np.asarray(x @ self.worth.T + self.bias)
 
     def cycles(self, x: TensorType, fold: Fold) -> int:
@@ -85,6 +123,18 @@ class MatVec(Op):
                 f"folding must divide the layer: PE={fold.pe} into {out} outputs, SIMD={fold.simd} into {inner} inputs"
             )
         return int(out // fold.pe) * int(inner // fold.simd) * (x.size // int(inner))
+
+
+def _check_width(bits: int, most: int = MAX_ACCUMULATOR_BITS) -> None:
+    if bits > most:
+        raise HwgenError(
+            f"the accumulator needs {bits} bits; the golden model proves sums up to {MAX_ACCUMULATOR_BITS}"
+        )
+
+
+def _total(ends: Codes, bias: Codes, pick: Callable[[Iterable[int]], int]) -> int:
+    """The extreme over all outputs of bias + the sum of products; Python integers, so that nothing can wrap."""
+    return int(pick(int(b) + sum(map(int, row)) for b, row in zip(bias, ends, strict=True)))
 
 
 def integer_range(x: TensorType) -> tuple[int, int]:

@@ -10,14 +10,17 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, Int
+from hwgen.formats.grid import ladder
 from hwgen.ir import Array, Op, TensorType, freeze
 from hwgen.ops.matvec import integer_range
 
 
 @dataclass(frozen=True, eq=False)
 class Thresholds(Op):
-    """code[c] = first + number of thresholds t of channel c with x[c] >= t.
+    """code[c] = as many steps above `first` as there are thresholds t of channel c with x[c] >= t.
 
+    A step goes to the next greater number of `format` (its `ladder`): for integers code = first + count, for
+    minifloats through the negative codes down to zero and up the positive ones.
     thresholds: integers of shape (channels or 1, steps), increasing along the last axis; `first` is the code of an
     input below all of them. Every threshold lies in the input's range extended by one above: a threshold at the least
     input always counts, one above the greatest never does.
@@ -39,11 +42,18 @@ class Thresholds(Op):
         if (np.diff(table, axis=1) < 0).any():
             channel = int(np.argwhere(np.diff(table, axis=1) < 0)[0, 0])
             raise HwgenError(f"thresholds must not decrease; those of channel {channel} do")
-        low, high = self.format.code_range
-        last = self.first + table.shape[1]
-        if self.first < low or last > high:
-            raise HwgenError(f"codes {self.first}..{last} do not fit {self.format.name} ({low}..{high})")
+        rungs = ladder(self.format)
+        if self.first not in rungs or self.base + table.shape[1] >= rungs.size:
+            raise HwgenError(
+                f"{table.shape[1]} steps from code {self.first} leave {self.format.name}, "
+                f"which has {rungs.size} numbers from code {rungs[0]} to {rungs[-1]}"
+            )
         freeze(self, thresholds=table)
+
+    @property
+    def base(self) -> int:
+        """Numbers of the format below `first`."""
+        return int(np.flatnonzero(ladder(self.format) == self.first)[0])
 
     @property
     def steps(self) -> int:
@@ -62,4 +72,4 @@ class Thresholds(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
-        return np.asarray(self.first + (x[..., None] >= self.thresholds).sum(axis=-1))
+        return np.asarray(ladder(self.format)[self.base + (x[..., None] >= self.thresholds).sum(axis=-1)])
