@@ -12,9 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int, round_real
+from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int, Minifloat, round_real
+from hwgen.formats.minifloat import Special
 from hwgen.frontends.chain import MAX_BITS
 from hwgen.frontends.onnx_file import Array, OnnxNode
+
+PARAMETERS = {
+    "Quant": ("scale", "zero point", "bit width"),
+    "IntQuant": ("scale", "zero point", "bit width"),
+    "BipolarQuant": ("scale",),
+    "FloatQuant": ("scale", "exponent width", "mantissa width", "exponent bias", "maximum"),
+}
+"""Inputs of the quantizers behind the tensor."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Constant:
 
 @dataclass(frozen=True)
 class Quantizer:
-    """The parameters of a Quant or BipolarQuant node; `scale` as the file has it, `rounding` by hwgen's name."""
+    """The parameters of a quantizer node; `scale` as the file has it, `rounding` by hwgen's name."""
 
     format: Format
     scale: Array
@@ -51,6 +60,9 @@ class Quantizer:
         if isinstance(self.format, Bipolar):
             codes = (value >= 0).astype(np.int64)
             worth = (2 * codes - 1).astype(value.dtype)
+        elif isinstance(self.format, Minifloat):
+            codes = self.format.encode(value / self.scale.astype(value.dtype), self.rounding)
+            worth = self.format.decode(codes).astype(value.dtype)
         else:
             low, high = self.format.code_range
             scaled = value / self.scale.astype(value.dtype) + value.dtype.type(self.zero_point)
@@ -61,22 +73,22 @@ class Quantizer:
 
 
 def quantizer(node: OnnxNode, constants: Sequence[Constant], max_bits: int = MAX_BITS) -> Quantizer:
-    """The quantizer that a Quant (IntQuant) or BipolarQuant node is; `constants` are its inputs after the first."""
+    """What a node of one of the kinds of PARAMETERS does; `constants` are its inputs after the first."""
     values = [np.asarray(c.value, dtype=np.float64) for c in constants]
-    expected = 1 if node.op == "BipolarQuant" else 3
-    if len(values) != expected or any(value.size == 0 for value in values):
-        raise node.refused(f"it needs {expected} parameters behind its input (scale, zero point, bit width)")
+    names = PARAMETERS[node.op]
+    if len(values) != len(names) or any(value.size == 0 for value in values):
+        raise node.refused(f"it needs {len(names)} parameters behind its input ({', '.join(names)})")
     scale = values[0]
     if not np.isfinite(scale).all() or (scale <= 0).any():
         raise node.refused(f"scales must be positive and finite, not {scale.min()}..{scale.max()}")
     if node.op == "BipolarQuant":
         return Quantizer(Bipolar(), scale)
+    if node.op == "FloatQuant":
+        return Quantizer(_minifloat(node, values), scale, rounding=_rounding(node))
     zero_point = _one_integer(node, "zero point", values[1])
     bits = _one_integer(node, "bit width", values[2])
     signed, narrow = bool(node.attributes.get("signed", 1)), bool(node.attributes.get("narrow", 1))
-    mode = str(node.attributes.get("rounding_mode", "ROUND")).upper()
-    if mode not in QONNX_ROUNDING:
-        raise node.refused(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
+    rounding = _rounding(node)
     if not 1 <= bits <= max_bits:
         raise node.refused(f"{bits} bits; 1 to {max_bits} are supported")
     if bits == 1 and signed:
@@ -86,7 +98,35 @@ def quantizer(node: OnnxNode, constants: Sequence[Constant], max_bits: int = MAX
         return Quantizer(Bipolar(), scale)
     if bits == 1 and narrow:
         raise node.refused("a narrow range of one unsigned bit has a single code")
-    return Quantizer(Int(bits, signed, narrow), scale, zero_point, QONNX_ROUNDING[mode])
+    return Quantizer(Int(bits, signed, narrow), scale, zero_point, rounding)
+
+
+def _rounding(node: OnnxNode) -> str:
+    mode = str(node.attributes.get("rounding_mode", "ROUND")).upper()
+    if mode not in QONNX_ROUNDING:
+        raise node.refused(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
+    return QONNX_ROUNDING[mode]
+
+
+def _minifloat(node: OnnxNode, values: Sequence[Array]) -> Minifloat:
+    """The format of a FloatQuant node: the one of its widths and bias whose greatest number is the node's."""
+    exponent_bits, mantissa_bits, bias = (
+        _one_integer(node, name, value) for name, value in zip(PARAMETERS["FloatQuant"][1:4], values[1:4], strict=True)
+    )
+    if not node.attributes.get("saturation", 1):
+        raise node.refused("it does not saturate, and hardware has no infinities or NaN to overflow to")
+    if not 1 <= exponent_bits <= 8 or not 0 <= mantissa_bits <= 7 or not -64 <= bias <= 64:
+        raise node.refused(f"no minifloat has E{exponent_bits}M{mantissa_bits} with bias {bias} here")
+    greatest = float(values[4].ravel()[0])
+    kinds: tuple[Special, ...] = ("none", "nan", "ieee")
+    made = [Minifloat(exponent_bits, mantissa_bits, bias, special) for special in kinds]
+    # The node clamps to the lesser of its maximum and what its widths can hold.
+    for fmt in made:
+        top = float(fmt.extremes[1])
+        if top == greatest or (fmt.special == "none" and greatest > top):
+            return fmt
+    tops = ", ".join(f"{float(fmt.extremes[1]):g}" for fmt in made)
+    raise node.refused(f"its maximum {greatest:g} is none of E{exponent_bits}M{mantissa_bits} with bias {bias}: {tops}")
 
 
 def _one_integer(node: OnnxNode, what: str, value: Array) -> int:
@@ -246,6 +286,7 @@ FOLDERS: dict[str, Folder] = {
     "Div": _scaled,
     "Exp": _plain(np.exp),
     "Flatten": _flatten,
+    "FloatQuant": _quant,
     "Gather": _gather,
     "Identity": lambda node, inputs: inputs[0],
     "IntQuant": _quant,

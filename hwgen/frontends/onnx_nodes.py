@@ -37,7 +37,7 @@ def _cast(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
 
 
 def _quantize(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    present = _all_constant(node, given[1:], "scale, zero point and bit width")
+    present = _all_constant(node, given[1:], "parameters")
     made = quantizer(node, present)
     scale = chain.per_channel(made.scale, node.refused)
     op = Quantize(made.format, tuple(float(s) for s in scale), made.zero_point, made.rounding)
@@ -217,6 +217,7 @@ IMPORTERS: dict[str, Importer] = {
     "Div": _arithmetic,
     "Dropout": _alias,
     "Flatten": _flatten,
+    "FloatQuant": _quantize,
     "Gemm": _gemm,
     "Identity": _alias,
     "IntQuant": _quantize,

@@ -98,8 +98,6 @@ def _live(model: OnnxModel) -> list[OnnxNode]:
 
 def _take(reader: Reader, node: OnnxNode) -> None:
     """Add one ONNX node to the chain, or fold it."""
-    if node.op in ("FloatQuant", "MinifloatQuant"):
-        raise node.refused("only integer quantizers are supported; this one arrives with minifloats")
     chain, constants, shapes = reader.chain, reader.constants, reader.shapes
     for tensor in node.inputs:
         if tensor and tensor not in constants and tensor not in shapes:

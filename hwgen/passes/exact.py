@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import lcm
 
-from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats import Bipolar, Format, Int, Minifloat
+from hwgen.formats.grid import ladder
 from hwgen.ir import Node, TensorType
 from hwgen.ops import Affine, Quantize, Relu, Reshape
 from hwgen.passes.chain import refused
@@ -109,28 +110,57 @@ def boundary(k: int, rounding: str) -> tuple[int, bool]:
     }[rounding]
 
 
-def steps(fmt: Format, rounding: str) -> tuple[int, list[tuple[int, bool]]]:
-    """(first code, boundaries of every further code in order) of a quantizer to `fmt`."""
+Bound = tuple[int | Fraction, bool]
+"""(b, inclusive): reached by u where 2u > b, or 2u >= b if inclusive."""
+
+
+def steps(fmt: Format, rounding: str) -> tuple[int, list[Bound]]:
+    """(first code, boundaries of every further number in order) of a quantizer to `fmt`."""
     if isinstance(fmt, Bipolar):
         return 0, [(0, True)]
+    if isinstance(fmt, Minifloat):
+        rungs = ladder(fmt)
+        worths = [Fraction(float(worth)) for worth in fmt.decode(rungs)]
+        pairs = zip(rungs, worths, worths[1:], strict=False)
+        return int(rungs[0]), [_between(int(code), low, high, rounding) for code, low, high in pairs]
     assert isinstance(fmt, Int)
     return fmt.min, [boundary(k, rounding) for k in range(fmt.min + 1, fmt.max + 1)]
 
 
-def thresholds(line: Line, bounds: Sequence[tuple[int, bool]], low: int, high: int) -> list[int]:
+def _between(code: int, low: Fraction, high: Fraction, rounding: str) -> Bound:
+    """Where numbers between two neighbours, `low` (of `code`) and `high`, begin to round to `high`."""
+    # A tie goes to the even code: to `high` where `low` is odd. Magnitudes count down on the negative side, but
+    # neighbours differ in parity there just the same.
+    even = code & 1 == 0
+    middle, ends = low + high, (2 * low, 2 * high)
+    positive = low >= 0
+    return {
+        "half_even": (middle, not even),
+        "half_away": (middle, positive),
+        "half_zero": (middle, not positive),
+        "half_up": (middle, True),
+        "down": (ends[1], True),
+        "up": (ends[0], False),
+        "zero": (ends[1], True) if positive else (ends[0], False),
+        "away": (ends[0], False) if positive else (ends[1], True),
+    }[rounding]
+
+
+def thresholds(line: Line, bounds: Sequence[Bound], low: int, high: int) -> list[int]:
     """The least code in low..high for which each boundary is reached; high + 1 where none reaches it.
 
     `line` must not fall (slope >= 0).
     """
     ends = [end for end in (line.low, line.high) if end is not None]
-    denominator = lcm(line.slope.denominator, line.offset.denominator, *(end.denominator for end in ends))
+    fractions = [line.slope, line.offset, *ends, *{bound for bound, _ in bounds if isinstance(bound, Fraction)}]
+    denominator = lcm(*(fraction.denominator for fraction in fractions))
     # All times the denominator, and twice as boundaries are: plain integers are several times faster here.
     p, q = int(line.slope * denominator) * 2, int(line.offset * denominator) * 2
     floor = None if line.low is None else int(line.low * denominator) * 2
     ceiling = None if line.high is None else int(line.high * denominator) * 2
     row = []
     for bound, inclusive in bounds:
-        at = bound * denominator
+        at = int(bound * denominator)
         if floor is not None and (floor > at or (inclusive and floor == at)):
             row.append(low)
         elif ceiling is not None and (ceiling < at or (not inclusive and ceiling == at)):
@@ -147,6 +177,10 @@ def rounded(u: Fraction, fmt: Format, rounding: str) -> int:
     """The code of `fmt` that an exact number rounds and saturates to."""
     if isinstance(fmt, Bipolar):
         return int(u >= 0)
+    if isinstance(fmt, Minifloat):
+        _, bounds = steps(fmt, rounding)
+        passed = sum(2 * u > bound or (inclusive and 2 * u == bound) for bound, inclusive in bounds)
+        return int(ladder(fmt)[passed])
     assert isinstance(fmt, Int)
     near = min(max(int(u), fmt.min), fmt.max)
     for k in (near + 1, near, near - 1, near - 2):

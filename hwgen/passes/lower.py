@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats import Bipolar, Format, Int, Minifloat
+from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node
 from hwgen.ops import Affine, Dense, MatVec, Quantize
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
@@ -71,11 +72,17 @@ def _matvec(graph: Graph, node: Node, op: Dense) -> MatVec:
         raise refused(node, "its input has a different scale in each channel")
     weight, fmt = op.weight, op.format
     if op.zero_point:
+        if not isinstance(fmt, Int):
+            raise refused(node, f"weights of {fmt.name} have no zero point, not {op.zero_point}")
         weight, fmt = weight - op.zero_point, holding(weight - op.zero_point)
-    significand, exponent = fmt.significand_exponent(weight)
-    bias = -x.zero_point * (significand << exponent).sum(axis=1)
-    input_format = x.format if isinstance(x.format, Bipolar) else None
-    return MatVec(weight, fmt, bias, tuple(scale * s for s in op.scale), input_format)
+    if x.zero_point and not isinstance(x.format, Int):
+        raise refused(node, f"an input of {x.format.name} has no zero point, not {x.zero_point}")
+    bias = -x.zero_point * on_grid(fmt, weight).sum(axis=1)
+    input_format = None if isinstance(x.format, Int) else x.format
+    made = MatVec(weight, fmt, bias, (1.0,), input_format)
+    # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
+    unit = 2.0 ** made.unit(x)
+    return replace(made, scale=tuple(scale * s * unit for s in op.scale))
 
 
 def holding(worth: npt.NDArray[np.int64]) -> Int:
@@ -89,6 +96,8 @@ def negated(op: MatVec, channels: npt.NDArray[np.bool_]) -> MatVec:
     fmt: Format = op.weight_format
     if isinstance(fmt, Bipolar):
         weight = np.where(channels[:, None], 1 - op.weight, op.weight)
+    elif isinstance(fmt, Minifloat):
+        weight = np.where(channels[:, None], op.weight ^ (1 << fmt.magnitude_bits), op.weight)
     else:
         weight = op.weight * sign[:, None]
         low, high = fmt.code_range

@@ -9,6 +9,7 @@ import numpy as np
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Int
+from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import MatVec, Quantize, Requantize, Thresholds, integer_range
 from hwgen.passes.chain import chain, rebuilt, refused
@@ -96,7 +97,7 @@ def _requantizer(x: TensorType, quantizer: Node, channel_lines: list[Line], requ
 
 
 def _thresholds(x: TensorType, quantizer: Node, op: Quantize, channel_lines: list[Line]) -> Thresholds:
-    first, bounds = steps(op.format, op.rounding)
+    _, bounds = steps(op.format, op.rounding)
     if len(bounds) * len(channel_lines) > MAX_THRESHOLDS:
         raise refused(quantizer, f"{len(bounds)} thresholds for each of {len(channel_lines)} channels are too many")
     low, high = integer_range(x)
@@ -108,7 +109,7 @@ def _thresholds(x: TensorType, quantizer: Node, op: Quantize, channel_lines: lis
     table = table[:, skip:keep]
     if (table == table[0]).all():
         table = table[:1]
-    return Thresholds(table, first + skip, op.format, op.scale, op.zero_point)
+    return Thresholds(table, int(ladder(op.format)[skip]), op.format, op.scale, op.zero_point)
 
 
 def _bounds(op: Quantize, fmt: Int, channel_lines: list[Line]) -> tuple[int, int] | None:

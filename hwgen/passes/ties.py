@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Codes, Real
+from hwgen.formats import Bipolar, Codes, Minifloat, Real
+from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
 from hwgen.ops import Affine, MatVec, Quantize, Requantize
 from hwgen.passes.chain import chain
-from hwgen.passes.exact import Line, boundary, lines
+from hwgen.passes.exact import Line, lines, steps
 from hwgen.passes.requantize import absorb_requantizers
 
 ULPS = 16.0
@@ -107,7 +108,8 @@ def explain(
     if frozen.outputs[0] != last and frozen.outputs[0] in oracle and isinstance(frozen.nodes[-1].op, MatVec):
         kind = frozen.output_type
         mine, theirs = _pair(frozen.outputs[0], kind, codes, oracle)
-        ties += _sum_differences(frozen, mine, theirs, undecided)
+        entering = codes[frozen.nodes[-1].inputs[0]]
+        ties += _sum_differences(frozen, entering, mine, theirs, undecided, ulps)
     return Comparison(frames, tuple(int(f) for f in np.flatnonzero(~undecided)), tuple(ties))
 
 
@@ -130,6 +132,10 @@ def _pair(
         raise HwgenError(f"the float run gives no tensor {name!r} to compare with")
     mine = codes[name]
     theirs = kind.encode(np.asarray(oracle[name], dtype=np.float64).reshape(mine.shape))
+    fmt = kind.codes_format
+    if isinstance(fmt, Minifloat):
+        # Both zeros are worth the same; only float runs tell them apart.
+        mine, theirs = (np.where(fmt.decode(array) == 0, 0, array) for array in (mine, theirs))
     return mine.reshape(len(mine), -1), theirs.reshape(len(mine), -1)
 
 
@@ -144,8 +150,10 @@ def _distance(u: Fraction, op: Quantize, code: int, oracle_code: int) -> Fractio
     """From `u` to the farthest boundary between two codes, in output steps."""
     if isinstance(op.format, Bipolar):
         return abs(u)
-    between = range(min(code, oracle_code) + 1, max(code, oracle_code) + 1)
-    return max(abs(u - Fraction(boundary(k, op.rounding)[0], 2)) for k in between)
+    _, bounds = steps(op.format, op.rounding)
+    rungs = ladder(op.format)
+    below, above = sorted(int(np.flatnonzero(rungs == c)[0]) for c in (code, oracle_code))
+    return max(abs(u - Fraction(bounds[k][0]) / 2) for k in range(below, above))
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ class _Section:
             product = between.pop(0).op
             assert isinstance(product, MatVec)
             kind, sums = product.infer(self.x), product.run(entering)
-            worth = np.abs(self.x.codes_format.decode(entering))
+            worth = np.abs(on_grid(self.x.codes_format, entering))
             magnitude = (worth @ np.abs(product.worth).T + np.abs(product.bias)) * np.array(product.scale)
         steps = _magnitudes(magnitude, between, op)
         exact = lines(kind, between, quantizer)
@@ -246,12 +254,29 @@ def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, 
     return {}
 
 
-def _sum_differences(frozen: Graph, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_]) -> list[Tie]:
-    """The last sums: float32 holds them exactly below 2^24, so that a difference there is never a tie."""
-    name = frozen.nodes[-1].name
+def _sum_differences(
+    frozen: Graph, entering: Codes, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_], ulps: float
+) -> list[Tie]:
+    """The last sums: float32 holds them exactly below 2^24, so that a difference there is never a tie.
+
+    Beyond that (minifloats on a fine grid) every partial sum is rounded, to ulps of the sum of magnitudes at most.
+    """
+    node = frozen.nodes[-1]
+    assert isinstance(node.op, MatVec)
+    low, high = node.op.product_range(frozen.types[node.inputs[0]])
+    reach = np.maximum(-low, high).sum(axis=1) + np.abs(node.op.bias)
+    exact = bool(reach.max() < 1 << 24)
+    if not exact:
+        fmt = frozen.types[node.inputs[0]].codes_format
+        reach = np.abs(on_grid(fmt, entering)) @ np.abs(node.op.worth).T + np.abs(node.op.bias)
     found = []
     for frame, place in _first_differences(mine, theirs, undecided):
         code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
-        largest = max(abs(code), abs(oracle_code)) * 2.0**-23
-        found.append(Tie(frame, name, place, code, oracle_code, abs(code - oracle_code), largest, 0.0))
+        distance = float(abs(code - oracle_code))
+        # The comparison itself decodes and encodes once more, each with half an ulp.
+        largest = float(max(abs(code), abs(oracle_code)) if exact else reach[frame, place]) * 2.0**-23
+        bound = largest if exact else ulps * largest
+        found.append(
+            Tie(frame, node.name, place, code, oracle_code, distance, bound, distance / largest if largest else 0.0)
+        )
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Bipolar, Int
+from hwgen.formats import Bipolar, Int, Minifloat
 from hwgen.ir import Graph, Node
 from hwgen.ops import Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
 from hwgen.passes.chain import chain, read_type, refused
@@ -57,5 +57,5 @@ def _check_weights(node: Node) -> None:
 
 def _check_codes(graph: Graph, node: Node) -> None:
     for kind in (read_type(graph, node), graph.types[node.output]):
-        if not isinstance(kind.format, Int | Bipolar):
-            raise refused(node, "it reads or writes numbers that are not integer codes")
+        if not isinstance(kind.format, Int | Bipolar | Minifloat):
+            raise refused(node, "it reads or writes numbers that are not integer, bipolar or minifloat codes")

@@ -197,7 +197,6 @@ def few_parameters(b: Builder) -> str:
 NAN, INF = float("nan"), float("inf")
 REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "unknown operation": (then("Sigmoid"), r"\(Sigmoid\): this operation is not supported; known: Add, ArgMax"),
-    "minifloat": (then("FloatQuant"), r"\(FloatQuant\): only integer quantizers are supported; this one arrives with"),
     "float weights": (product(lambda b: b.const(np.ones((6, 4)))), "its weights are not quantized: no Quant node"),
     "float NaN weights": (product(lambda b: b.const(np.full((6, 4), NAN))), "its weights hold NaN or infinity"),
     "NaN weights": (product(nan_weights), r"\(Quant\): it quantizes NaN or infinity"),
@@ -225,7 +224,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "narrow bit": (quant(bits=1.0, signed=0, narrow=1), "a narrow range of one unsigned bit has a single code"),
     "bipolar zero point": (quant(bits=1.0, zero=1.0), "one signed bit is bipolar and has no zero point, not 1"),
     "few parameters": (few_parameters, r"it needs 3 parameters behind its input \(scale, zero point, bit width\)"),
-    "varying scale": (varying_scale, "its scale, zero point and bit width must be constants"),
+    "varying scale": (varying_scale, "its parameters must be constants"),
     "scale of wrong size": (quant(np.ones(5)), r"a constant of shape \(5,\) on a tensor of shape \(batch, 6\)"),
     "NaN addend": (then("Add", np.full(6, NAN)), "a constant operand holds NaN or infinity"),
     "constant of higher rank": (
