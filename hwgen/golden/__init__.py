@@ -1,11 +1,12 @@
 """The golden model: what hardware must compute, bit for bit. Codes in, codes out, integers only.
 
 Networks: `run`, `trace`, `encode`, `predict`, `finish` (hwgen.golden.network). Arithmetic on codes of any format:
-`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`; `operand` keeps
-codes ready that are used again.
+`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`; `block_dot`
+(hwgen.golden.block) of blocks that carry scales; `operand` keeps codes ready that are used again.
 """
 
 from hwgen.formats.multiply import lmul, product
+from hwgen.golden.block import block_dot, to_blocks
 from hwgen.golden.dot import dot
 from hwgen.golden.exact import Exact
 from hwgen.golden.network import encode, finish, input_codes, predict, proven_line, run, trace
@@ -14,6 +15,7 @@ from hwgen.golden.operand import Operand, operand
 __all__ = [
     "Exact",
     "Operand",
+    "block_dot",
     "dot",
     "encode",
     "finish",
@@ -24,5 +26,6 @@ __all__ = [
     "product",
     "proven_line",
     "run",
+    "to_blocks",
     "trace",
 ]

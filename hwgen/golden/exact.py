@@ -114,6 +114,11 @@ def carried(limbs: Codes) -> Codes:
     return out
 
 
+def extended(limbs: Codes) -> Codes:
+    """The same numbers with one limb more, so that no limb has more than 32 bits and a sign."""
+    return np.concatenate([limbs[:-1], (limbs[-1] & MASK)[None], (limbs[-1] >> LIMB)[None]])
+
+
 def add_shifted(limbs: Codes, value: Codes, shift: int) -> None:
     """Add value << shift to limbs (count, *shape) in place; each limb but the last grows by less than 2**32 or
     |value|, whichever is more."""
@@ -192,7 +197,7 @@ def leading_53(limbs: Codes, odd: bool) -> tuple[Real, Codes]:
 def _sign_magnitude(limbs: Codes) -> tuple[npt.NDArray[np.uint64], Bools]:
     """Magnitudes as limbs of 32 bits, one more than the numbers have, and where the numbers are negative."""
     negative = limbs[-1] < 0
-    split = np.concatenate([limbs[:-1], (limbs[-1] & MASK)[None], (limbs[-1] >> LIMB)[None]])
+    split = extended(limbs)
     # Negation in limbs: invert and add one, with the carry taken along.
     carry = negative.astype(np.int64)
     out = np.empty(split.shape, dtype=np.uint64)
