@@ -2,12 +2,14 @@
 
 Networks: `run`, `trace`, `encode`, `predict`, `finish` (hwgen.golden.network). Arithmetic on codes of any format:
 `lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`; `block_dot`
-(hwgen.golden.block) of blocks that carry scales; `operand` keeps codes ready that are used again.
+(hwgen.golden.block) of blocks that carry scales, `dynamic_dot`
+(hwgen.golden.dynamic) of tensors that share an exponent; `operand` keeps codes ready that are used again.
 """
 
 from hwgen.formats.multiply import lmul, product
 from hwgen.golden.block import block_dot, to_blocks
 from hwgen.golden.dot import dot
+from hwgen.golden.dynamic import dynamic_dot
 from hwgen.golden.exact import Exact
 from hwgen.golden.network import encode, finish, input_codes, predict, proven_line, run, trace
 from hwgen.golden.operand import Operand, operand
@@ -17,6 +19,7 @@ __all__ = [
     "Operand",
     "block_dot",
     "dot",
+    "dynamic_dot",
     "encode",
     "finish",
     "input_codes",
