@@ -126,7 +126,7 @@ def block_dot(
         return _fp32(x, y, unit, multiplier).reshape((*x.rows, *y.rows))
     total = _fixed(x, y, unit, multiplier, _window(x, y, window))
     shape = (*x.rows, *y.rows)
-    limbs = total.limbs.reshape(-1, *shape)
+    limbs = total.limbs.reshape(total.limbs.shape[0], *shape)
     return Exact(limbs, total.exponent, total.nan.reshape(shape), total.saturated.reshape(shape))
 
 

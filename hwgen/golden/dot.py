@@ -43,7 +43,9 @@ def dot(
     x, y, shape = matrices(operand(a, a_format), operand(b, b_format))
     limbs, nan = sums(x, y, unit, multiplier)
     none = np.zeros(shape, dtype=np.bool_)
-    return Exact(limbs.reshape(-1, *shape), unit.exponent, none if nan is None else nan.reshape(shape), none)
+    return Exact(
+        limbs.reshape(limbs.shape[0], *shape), unit.exponent, none if nan is None else nan.reshape(shape), none
+    )
 
 
 def matrices(x: Operand, y: Operand) -> tuple[Operand, Operand, tuple[int, ...]]:
