@@ -75,6 +75,8 @@ class Minifloat(Format):
             )
         if not -300 <= self.bias <= 300:
             raise HwgenError(f"a bias lies in -300..300, not {self.bias}")
+        if self.max_magnitude < 1:
+            raise HwgenError(f"{self.name} has no numbers but zero")
 
     @property
     def name(self) -> str:
@@ -186,7 +188,7 @@ class Minifloat(Format):
         rounding: a name of `ENCODE_ROUNDING` or a `Stochastic`. overflow: "saturate" takes what is rounded past the
         greatest number, infinity too, to the greatest number of that sign; "ieee" takes it to infinity, or to NaN in
         a format without infinity (IEEE 754-2019 sec. 4.3: roundings toward zero keep finite numbers finite). NaN
-        becomes `nan_code`. Zeros keep their sign. In a format without sign a number below zero saturates to the
+        becomes `nan_code`. Zeros keep their sign. A format without zero takes what lies below its least number to it. In a format without sign a number below zero saturates to the
         least code, and is NaN for "ieee". Raises HwgenError for NaN or an overflow that the format cannot express.
         """
         source = np.asarray(x)
