@@ -42,6 +42,9 @@ Clock = Annotated[
 Requantize = Annotated[
     str, typer.Option("--requantize", help="How layers round: auto, thresholds (exact) or dyadic (multiply-shift).")
 ]
+Multiplier = Annotated[
+    str, typer.Option("--multiplier", help="exact; or lmul, mitchell, lmul_formula_trunc for networks of minifloats.")
+]
 BuildRoot = Annotated[Path, typer.Option("--build", help="Where generated files go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
 Input = Annotated[
@@ -79,6 +82,7 @@ def _accelerator(
     interval: int | None,
     clock: float | None,
     requantize: str,
+    multiplier: str,
     root: Path,
 ) -> Accelerator:
     from hwgen import compiler, inputs
@@ -86,7 +90,7 @@ def _accelerator(
 
     if fold and interval:
         raise HwgenError("--fold and --interval both choose the folding: give one of them")
-    graph = inputs.read_model(model, requantize)
+    graph = inputs.read_model(model, requantize, multiplier)
     chosen = load_board(board).at(clock) if clock else load_board(board)
     return compiler.compile(graph, chosen, inputs.read_fold(fold) if fold else interval, root)
 
@@ -123,6 +127,7 @@ def compile(  # noqa: A001  (the command's name)
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 0,
@@ -132,7 +137,7 @@ def compile(  # noqa: A001  (the command's name)
     """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors."""
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     data = inputs.read_data(input, model)
     accelerator.write(out, data.x if data else None, frames or 16, seed)
     if as_json:
@@ -150,6 +155,7 @@ def verify(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 1,
@@ -165,10 +171,12 @@ def verify(
     """
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
-        checked = accelerator.verify(data, frames, seed, uart, inputs.read_imported(model), tell)
+        # The float run multiplies exactly, so that another multiplier has nothing to be compared with.
+        imported = inputs.read_imported(model) if multiplier == "exact" else None
+        checked = accelerator.verify(data, frames, seed, uart, imported, tell)
     if as_json:
         console.print_json(checked)
         return
@@ -186,11 +194,12 @@ def run(
     manifest: Annotated[Path | None, typer.Option(help="Folder or manifest.json of the board's accelerator.")] = None,
     real: Annotated[bool, typer.Option("--real", help="Write real outputs instead of codes.")] = False,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
 ) -> None:
     """Run a network: on the golden model, on a simulated board or on a real one."""
     from hwgen import golden, inputs, runtime
 
-    graph = inputs.read_model(model, requantize)
+    graph = inputs.read_model(model, requantize, multiplier)
     x = inputs.read_array(input)
     if on == "golden":
         codes = golden.run(graph, x)
@@ -211,6 +220,7 @@ def bitstream(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
     allow_timing_failure: Annotated[
         bool, typer.Option("--allow-timing-failure", help="Keep a bitstream that misses the board's clock.")
@@ -221,7 +231,7 @@ def bitstream(
     """Synthesise, place and route for a board, down to the bitstream."""
     from hwgen import tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     with console.progress(f"building for {accelerator.board.name}") as tell:
         result = accelerator.build(
             lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
@@ -242,13 +252,14 @@ def report(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
     """Gather what is known of an accelerator into report.json, report.md and report.html."""
     from hwgen import report as reports
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     result = accelerator.report()
     reports.write(result, accelerator.folder)
     if as_json:
@@ -266,12 +277,13 @@ def flash(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
+    multiplier: Multiplier = "exact",
     build: BuildRoot = Path("build"),
 ) -> None:
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
     from hwgen.flow import flash as flow_flash
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, build)
+    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     with console.progress(f"loading {accelerator.board.name}") as tell:
         flow_flash.flash(accelerator.board, accelerator.bitstream_file(), lambda line: tell(line, None))
     console.out.print(f"{accelerator.board.name} is loaded")

@@ -42,22 +42,22 @@ LUT_SHARE = 0.6
 """The most of a board's LUTs that a folding may be estimated to take when hwgen chooses it."""
 
 
-def load(path: Path | str, requantize: str = "auto") -> Graph:
-    """The frozen graph of a QONNX file; `requantize` as in `hwgen.passes.freeze`.
+def load(path: Path | str, requantize: str = "auto", multiplier: str = "exact") -> Graph:
+    """The frozen graph of a QONNX file; `requantize` and `multiplier` as in `hwgen.passes.freeze`.
 
     Raises HwgenError for a file that cannot be read, UnsupportedError naming the node for a network that cannot
     become hardware.
     """
     from hwgen.frontends import qonnx
 
-    return passes.freeze(qonnx.load(path), requantize)
+    return passes.freeze(qonnx.load(path), requantize, multiplier)
 
 
-def from_brevitas(module: Any, example_input: Any, requantize: str = "auto") -> Graph:
+def from_brevitas(module: Any, example_input: Any, requantize: str = "auto", multiplier: str = "exact") -> Graph:
     """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise."""
     from hwgen.frontends import brevitas
 
-    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize)
+    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize, multiplier)
 
 
 def compile(  # noqa: A001  (the name of the interface)

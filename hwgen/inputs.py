@@ -43,7 +43,7 @@ def read_imported(path: Path) -> Graph | None:
     return qonnx.load(path)
 
 
-def read_model(path: Path, requantize: str = "auto") -> Graph:
+def read_model(path: Path, requantize: str = "auto", multiplier: str = "exact") -> Graph:
     """The frozen graph of a QONNX file, or of the graph.json that `hwgen compile` wrote (or its folder)."""
     if path.is_dir():
         path = path / "graph.json"
@@ -54,7 +54,7 @@ def read_model(path: Path, requantize: str = "auto") -> Graph:
             raise HwgenError(f"{path} is not a graph that hwgen wrote: {type(error).__name__} {error}") from error
     from hwgen.frontends import qonnx
 
-    return passes.freeze(qonnx.load(path), requantize)
+    return passes.freeze(qonnx.load(path), requantize, multiplier)
 
 
 def read_data(path: Path | None, model: Path) -> DataSet | None:

@@ -14,7 +14,7 @@ from hwgen.passes.tidy import tidy
 from hwgen.passes.ties import Comparison, Tie, explain
 from hwgen.passes.verify import verify
 
-PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
+PIPELINE: tuple[Callable[..., Graph], ...] = (
     tidy,
     reorder,
     tidy,
@@ -30,17 +30,23 @@ PIPELINE: tuple[Callable[[Graph], Graph], ...] = (
 """Every step, in order. Each takes a graph and gives a new one that computes the same."""
 
 
-def freeze(graph: Graph, requantize: str = "auto") -> Graph:
+def freeze(graph: Graph, requantize: str = "auto", multiplier: str = "exact") -> Graph:
     """The frozen integer graph of an imported one.
 
     requantize: "auto", "thresholds" or "dyadic", see `absorb_requantizers`.
+    multiplier: of every matrix unit: "exact", or "lmul", "mitchell" or "lmul_formula_trunc" for networks whose weights
+    and activations are of one minifloat format; then the network is no longer the one that was trained with products.
     Every parameter counts as the exact number that its float is; a batch-norm's square root as its float64 value.
     A node keeps its name, and a tensor of quantized codes the name that it was imported with.
     Raises UnsupportedError naming the node that cannot become integer hardware, and why.
     """
     verify(graph, "imported")
+    options: dict[object, dict[str, str]] = {
+        absorb_requantizers: {"requantize": requantize},
+        lower_dense: {"multiplier": multiplier},
+    }
     for step in PIPELINE:
-        graph = absorb_requantizers(graph, requantize) if step is absorb_requantizers else step(graph)
+        graph = step(graph, **options.get(step, {}))
     return verify(graph, "frozen")
 
 

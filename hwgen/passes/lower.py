@@ -51,19 +51,20 @@ def _moved(affine: Node, node: Node, dense: Dense) -> Affine:
     return Affine(np.array([mul]), through, np.array([div]))
 
 
-def lower_dense(graph: Graph) -> Graph:
+def lower_dense(graph: Graph, multiplier: str = "exact") -> Graph:
     """Replace every Dense by a MatVec on the codes that it reads, zero points folded in.
 
     acc = sum (w - zw) (x - zx): zw goes into the weights, whose format then is the narrowest that holds them, and
     zx * sum (w - zw) into the bias. The scale of the sum is the product of both scales, in float64, which is exact
-    for float32 parameters. Raises UnsupportedError for an input that is not codes, or has a scale per channel.
+    for float32 parameters. multiplier: see MatVec. Raises UnsupportedError for an input that is not codes, or has a
+    scale per channel, or operands that the multiplier does not take.
     """
     nodes = chain(graph)
-    lowered = [replace(n, op=_matvec(graph, n, n.op)) if isinstance(n.op, Dense) else n for n in nodes]
+    lowered = [replace(n, op=_matvec(graph, n, n.op, multiplier)) if isinstance(n.op, Dense) else n for n in nodes]
     return rebuilt(graph, lowered)
 
 
-def _matvec(graph: Graph, node: Node, op: Dense) -> MatVec:
+def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str) -> MatVec:
     x = read_type(graph, node)
     if x.format is None:
         raise refused(node, f"its input {node.inputs[0]!r} is real numbers: no quantizer stands directly ahead of it")
@@ -79,7 +80,9 @@ def _matvec(graph: Graph, node: Node, op: Dense) -> MatVec:
         raise refused(node, f"an input of {x.format.name} has no zero point, not {x.zero_point}")
     bias = -x.zero_point * on_grid(fmt, weight).sum(axis=1)
     input_format = None if isinstance(x.format, Int) else x.format
-    made = MatVec(weight, fmt, bias, (1.0,), input_format)
+    if multiplier != "exact" and not (isinstance(fmt, Minifloat) and fmt == x.format):
+        raise refused(node, f"{multiplier} multiplies minifloats of one format, not {fmt.name} by {x.format.name}")
+    made = MatVec(weight, fmt, bias, (1.0,), input_format, multiplier)
     # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
     unit = 2.0 ** made.unit(x)
     return replace(made, scale=tuple(scale * s * unit for s in op.scale))

@@ -109,7 +109,10 @@ I4 = TensorType((4,), Int(4))
         (lambda: MatVec([[1] * 4], Int(4)).cycles(I4, Fold(1, 3)), "PE=1 into 1 outputs, SIMD=3 into 4 inputs"),
         (lambda: Thresholds([1, 2], 0, U4), r"thresholds have shape \(channels, steps\), not \(2,\)"),
         (lambda: Thresholds([[1, 2], [3, 2]], 0, U4), "thresholds must not decrease; those of channel 1 do"),
-        (lambda: Thresholds([[1] * 16], 0, U4), "16 steps from code 0 leave uint4, which has 16 numbers from code 0 to 15"),
+        (
+            lambda: Thresholds([[1] * 16], 0, U4),
+            "16 steps from code 0 leave uint4, which has 16 numbers from code 0 to 15",
+        ),
         (
             lambda: Thresholds([[1]], 0, U4).infer(TensorType((4,), Bipolar())),
             "thresholds compare integers, not bipolar",
