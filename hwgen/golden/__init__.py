@@ -1,18 +1,18 @@
 """The golden model: what hardware must compute, bit for bit. Codes in, codes out, integers only.
 
 Networks: `run`, `trace`, `encode`, `predict`, `finish` (hwgen.golden.network). Arithmetic on codes of any format:
-`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.dot), whose sums are `Exact`; `block_dot`
+`lmul` and `product` (hwgen.formats.multiply) and `dot` (hwgen.golden.sums), whose sums are `Exact`; `block_dot`
 (hwgen.golden.block) of blocks that carry scales, `dynamic_dot`
 (hwgen.golden.dynamic) of tensors that share an exponent; `operand` keeps codes ready that are used again.
 """
 
 from hwgen.formats.multiply import lmul, product
 from hwgen.golden.block import block_dot, to_blocks
-from hwgen.golden.dot import dot
 from hwgen.golden.dynamic import dynamic_dot
 from hwgen.golden.exact import Exact
 from hwgen.golden.network import encode, finish, input_codes, predict, proven_line, run, trace
-from hwgen.golden.operand import Operand, operand
+from hwgen.golden.operands import Operand, operand
+from hwgen.golden.sums import dot
 
 __all__ = [
     "Exact",

@@ -8,7 +8,6 @@ Within two blocks the sum of the elements' products is an exact integer; the sca
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
@@ -16,38 +15,18 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Block, Codes, Format, Real
-from hwgen.formats.multiply import Span, check_codes, product_span, span
-from hwgen.golden.dot import sums
+from hwgen.formats.multiply import Span, product_span
 from hwgen.golden.exact import LIMB, Bools, Exact, carried, extended, leading_53, limb_count, shifted
-from hwgen.golden.operand import Operand
+from hwgen.golden.operands import Operand
+from hwgen.golden.scaled import BlockCodes, Side, Singles, fixed_in_one, fp32_on_blas, side, within_float64
+from hwgen.golden.sums import sums
 
 Accumulator = Literal["fixed", "fp32"]
 ACCUMULATORS: tuple[str, ...] = ("fixed", "fp32")
 
-BlockCodes = tuple[npt.ArrayLike, npt.ArrayLike]
-"""(scale codes (..., blocks), element codes (..., blocks, size)), as `Block.encode` gives them."""
-
-Singles = npt.NDArray[np.float32]
-
-MAX_SCALE_MANTISSA = 13
-"""Mantissa bits of a scale: two significands and a limb together fit into 63 bits."""
 
 CHUNK = 1 << 20
 """Sums of pairs of blocks held at a time."""
-
-
-@dataclass(frozen=True)
-class _Side:
-    """One operand: elements (rows, blocks, size), scales (rows, blocks) as significand and exponent, NaN scales."""
-
-    elements: Codes
-    significand: Codes
-    exponent: Codes
-    nan: Bools
-    element: Format
-    scale: Span
-    significand_reach: int
-    rows: tuple[int, ...]
 
 
 def to_blocks(x: npt.ArrayLike, size: int, pad: bool = False) -> npt.NDArray[np.generic]:
@@ -117,7 +96,7 @@ def block_dot(
     """
     if accumulator not in ACCUMULATORS:
         raise HwgenError(f"unknown accumulator {accumulator!r}: one of {', '.join(ACCUMULATORS)}")
-    x, y = _side(a, a_format), _side(b, b_format)
+    x, y = side(a, a_format), side(b, b_format)
     _agree(x, y)
     unit = product_span(x.element, y.element, multiplier)
     if accumulator == "fp32":
@@ -130,36 +109,7 @@ def block_dot(
     return Exact(limbs, total.exponent, total.nan.reshape(shape), total.saturated.reshape(shape))
 
 
-def _side(codes: BlockCodes | npt.ArrayLike, fmt: Block | Format) -> _Side:
-    if not isinstance(fmt, Block):
-        elements = check_codes(codes, fmt)  # type: ignore[arg-type]
-        if elements.ndim < 2:
-            raise HwgenError(f"codes of {fmt.name} beside blocks have shape (..., blocks, size), not {elements.shape}")
-        flat = elements.reshape(-1, *elements.shape[-2:])
-        zero = np.zeros(flat.shape[:2], dtype=np.int64)
-        nan = np.zeros(flat.shape[:2], dtype=np.bool_)
-        return _Side(flat, zero + 1, zero, nan, fmt, Span(0, 1), 1, elements.shape[:-2])
-    if not isinstance(codes, tuple) or len(codes) != 2:
-        raise HwgenError(f"codes of {fmt.name} come as (scale codes, element codes)")
-    scales, elements = check_codes(codes[0], fmt.scale), check_codes(codes[1], fmt.element)
-    if elements.ndim < 2 or elements.shape[-1] != fmt.size or scales.shape != elements.shape[:-1]:
-        raise HwgenError(
-            f"{fmt.name} takes scale codes (..., blocks) and element codes (..., blocks, {fmt.size}), "
-            f"not {scales.shape} and {elements.shape}"
-        )
-    if fmt.scale.mantissa_bits > MAX_SCALE_MANTISSA:
-        raise HwgenError(
-            f"a block scale has up to {MAX_SCALE_MANTISSA} mantissa bits here, not {fmt.scale.mantissa_bits} "
-            f"as {fmt.scale.name}"
-        )
-    flat, scales = elements.reshape(-1, *elements.shape[-2:]), scales.reshape(-1, scales.shape[-1])
-    nan = np.asarray(~fmt.scale.is_number(scales))
-    significand, exponent = fmt.scale.significand_exponent(np.where(nan, 0, scales))
-    reach = (2 << fmt.scale.mantissa_bits) - 1
-    return _Side(flat, significand, exponent, nan, fmt.element, span(fmt.scale), reach, elements.shape[:-2])
-
-
-def _agree(x: _Side, y: _Side) -> None:
+def _agree(x: Side, y: Side) -> None:
     if x.elements.shape[1:] == y.elements.shape[1:]:
         return
     (blocks, size), (others, other) = x.elements.shape[1:], y.elements.shape[1:]
@@ -168,7 +118,7 @@ def _agree(x: _Side, y: _Side) -> None:
     raise HwgenError(f"{blocks} blocks do not meet {others}: the reductions differ")
 
 
-def _window(x: _Side, y: _Side, window: tuple[int, int] | None) -> tuple[int, int]:
+def _window(x: Side, y: Side, window: tuple[int, int] | None) -> tuple[int, int]:
     """(least, greatest) exponent of a product of two scales, in units of the scales' least bits."""
     if window is None:
         low = x.scale.exponent + y.scale.exponent
@@ -181,7 +131,7 @@ def _window(x: _Side, y: _Side, window: tuple[int, int] | None) -> tuple[int, in
     return int(window[0]), int(window[1])
 
 
-def _pairs(x: _Side, y: _Side, unit: Span, multiplier: str) -> Iterator[tuple[Codes, Codes, Bools]]:
+def _pairs(x: Side, y: Side, unit: Span, multiplier: str) -> Iterator[tuple[Codes, Codes, Bools]]:
     """(limbs (count, blocks, rows, columns), exponents, nan (both (blocks, rows, columns))) of a few blocks each.
 
     Limbs are those of the element sum times the scales' significands; the exponent is that of the two scales.
@@ -201,13 +151,15 @@ def _pairs(x: _Side, y: _Side, unit: Span, multiplier: str) -> Iterator[tuple[Co
         yield limbs, exponent, bad if nan is None else bad | nan
 
 
-def _fixed(x: _Side, y: _Side, unit: Span, multiplier: str, window: tuple[int, int]) -> Exact:
+def _fixed(x: Side, y: Side, unit: Span, multiplier: str, window: tuple[int, int]) -> Exact:
     """Exact sums over blocks (rows, columns), every exponent taken into the window."""
     low, high = window
     rows, blocks, size = x.elements.shape
     shape = (rows, y.elements.shape[0])
     reach = unit.reach * x.significand_reach * y.significand_reach * max(1, size * blocks) << (high - low)
     count = limb_count(reach)
+    if multiplier == "exact" and (quick := fixed_in_one(x, y, unit, low, high, count)) is not None:
+        return quick
     total = np.zeros((count, *shape), dtype=np.int64)
     nan, saturated = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
     for limbs, exponent, bad in _pairs(x, y, unit, multiplier):
@@ -220,8 +172,12 @@ def _fixed(x: _Side, y: _Side, unit: Span, multiplier: str, window: tuple[int, i
     return Exact(carried(total), unit.exponent + low, nan, saturated & ~nan)
 
 
-def _fp32(x: _Side, y: _Side, unit: Span, multiplier: str) -> Singles:
+def _fp32(x: Side, y: Side, unit: Span, multiplier: str) -> Singles:
     """FP32 sums over blocks (rows, columns) in block order."""
+    size = x.elements.shape[2]
+    held = unit.reach * size * x.significand_reach * y.significand_reach <= 1 << 53
+    if multiplier == "exact" and held and within_float64(x) and within_float64(y):
+        return fp32_on_blas(x, y)
     total = np.zeros((x.elements.shape[0], y.elements.shape[0]), dtype=np.float32)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for limbs, exponent, bad in _pairs(x, y, unit, multiplier):

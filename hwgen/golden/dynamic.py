@@ -9,8 +9,8 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Codes, DynamicFixed, Int, round_shift
 from hwgen.formats.multiply import check_codes
-from hwgen.golden.dot import dot
 from hwgen.golden.exact import Exact
+from hwgen.golden.sums import dot
 
 Accumulator = Literal["exact", "int32"]
 ACCUMULATORS: tuple[str, ...] = ("exact", "int32")

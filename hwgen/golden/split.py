@@ -21,7 +21,7 @@ class Split:
     """Pieces of `x_width` and `y_width` bits, `x_count` and `y_count` of them, on `carrier`, `depth` terms at a time.
 
     depth * 2**(x_width + y_width) (or the product of the reaches, where nothing is cut) stays below the carrier's
-    limit, and so does every partial sum, in any order.
+    limit, and so does every partial sum, in any order: their magnitudes are `bound` at most.
     """
 
     carrier: str
@@ -30,6 +30,7 @@ class Split:
     y_width: int
     y_count: int
     depth: int
+    bound: int
 
     @property
     def cost(self) -> int:
@@ -44,10 +45,10 @@ def split(x_reach: int, y_reach: int, length: int) -> Split:
         for x_count in range(1, 17):
             for y_count in range(1, 17):
                 x_width, y_width = _width(x_reach, x_count), _width(y_reach, y_count)
-                depth = limit // (_piece_reach(x_reach, x_width, x_count) * _piece_reach(y_reach, y_width, y_count))
-                depth = min(depth, max(length, 1))
+                one = _piece_reach(x_reach, x_width, x_count) * _piece_reach(y_reach, y_width, y_count)
+                depth = min(limit // one, max(length, 1))
                 if depth >= min(length, LEAST_DEPTH) and depth > 0:
-                    found.append(Split(carrier, x_width, x_count, y_width, y_count, depth))
+                    found.append(Split(carrier, x_width, x_count, y_width, y_count, depth, depth * one))
     # 16 pieces of 8 bits a side always fit.
     return min(found, key=lambda cut: (cut.cost, -cut.depth))
 

@@ -23,6 +23,7 @@ PAIRS = [
     ("nvfp4", "nvfp4"),
     ("nvint4", "fp4ue5m3"),
     ("block<e5m2,e4m3,8>", "block<e5m2,e8m0,8>"),
+    ("block<e4m3b300,e8m0,32>", "mxfp8e4m3"),
     ("int8", "mxfp4"),
     ("nvfp4", "e2m1"),
 ]
@@ -189,15 +190,41 @@ def test_fp32_overflows_and_keeps_subnormals() -> None:
         assert golden.block_dot(codes, codes, MXFP8, MXFP8, accumulator="fp32") == expected
 
 
-def test_many_blocks_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    fa, fb = get("mxfp8e5m2"), get("mxfp8e5m2")
+@pytest.mark.parametrize("name", ["mxfp8e5m2", "mxfp8e4m3"])
+def test_many_blocks_come_in_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fmt = get(name)
     rng = np.random.default_rng(9)
-    x, y = random_codes(fa, (3, 11, 32), rng, 20), random_codes(fb, (5, 11, 32), rng, 20)
-    whole = golden.block_dot(x, y, fa, fb), golden.block_dot(x, y, fa, fb, "fp32")
+    x, y = random_codes(fmt, (3, 11, 32), rng, 20), random_codes(fmt, (5, 11, 32), rng, 20)
+    whole = golden.block_dot(x, y, fmt, fmt, multiplier="lmul"), golden.block_dot(x, y, fmt, fmt, "fp32")
     monkeypatch.setattr("hwgen.golden.block.CHUNK", 60)
-    again = golden.block_dot(x, y, fa, fb), golden.block_dot(x, y, fa, fb, "fp32")
+    monkeypatch.setattr("hwgen.golden.scaled.CHUNK", 60)
+    again = golden.block_dot(x, y, fmt, fmt, multiplier="lmul"), golden.block_dot(x, y, fmt, fmt, "fp32")
     assert np.array_equal(whole[0].integers(), again[0].integers())
     assert np.array_equal(whole[1], again[1])
+
+
+@pytest.mark.parametrize("name", ["mxfp8e4m3", "mxfp8e5m2", "mxint8", "nvfp4"])
+def test_one_product_and_blocks_one_by_one_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fmt = get(name)
+    assert isinstance(fmt, Block)
+    rng = np.random.default_rng(10)
+    x, y = (random_codes(fmt, (rows, 7, fmt.size), rng, 4) for rows in (3, 4))
+    for codes in (x, y):
+        codes[1][1, 2] = 0
+        codes[1][:, 4] = 0
+        codes[0][1, 2] = 0
+    x[0][2, 5] = fmt.scale.nan_code
+    window = (-9, 9) if fmt.power_scale else None
+    quick = golden.block_dot(x, y, fmt, fmt, window=window)
+    monkeypatch.setattr("hwgen.golden.scaled.MAX_COST", 0)
+    slow = golden.block_dot(x, y, fmt, fmt, window=window)
+    assert np.array_equal(quick.integers()[:2], slow.integers()[:2])
+    assert np.array_equal(quick.to_float64(), slow.to_float64(), equal_nan=True)
+    assert quick.exponent == slow.exponent
+    assert quick.limbs.shape == slow.limbs.shape
+    assert np.array_equal(quick.nan, slow.nan)
+    assert quick.nan.tolist() == [[False] * 4, [False] * 4, [True] * 4]
+    assert not (quick.saturated | slow.saturated).any()
 
 
 def test_padding() -> None:

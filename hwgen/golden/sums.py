@@ -18,11 +18,13 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Codes, Format
 from hwgen.formats.multiply import CODE_MULTIPLIERS, Span, product, product_span
 from hwgen.golden.exact import Bools, Exact, add_shifted, carried, limb_count, shifted
-from hwgen.golden.operand import TABLE_BITS, Operand, operand, reach
+from hwgen.golden.operands import TABLE_BITS, Operand, operand, reach
 from hwgen.golden.split import Carrier, Split, split
 
 CHUNK = 1 << 20
 """Products held at a time where they do not ride on BLAS."""
+
+SHIFTED_BELOW, SHIFT_IN, SHIFT_IN_BITS = 2.0**51, 1.5 * 2.0**52, 0x4338000000000000
 
 
 def dot(
@@ -101,7 +103,7 @@ def on_blas(x: tuple[Carrier, ...], y: tuple[Carrier, ...], cut: Split, count: i
         for j, right in enumerate(y):
             shift = i * cut.x_width + j * cut.y_width
             for k in _chunks(left.shape[-1], cut.depth):
-                part = (left[..., k] @ right[..., k, :]).astype(np.int64)
+                part = _to_int64(left[..., k] @ right[..., k, :], cut.bound)
                 parts[shift] = parts[shift] + part if shift in parts else part
     if count == 1 and len(parts) == 1:
         return parts[0][None]
@@ -109,6 +111,17 @@ def on_blas(x: tuple[Carrier, ...], y: tuple[Carrier, ...], cut: Split, count: i
     for shift, part in parts.items():
         add_shifted(limbs, part, shift)
     return carried(limbs)
+
+
+def _to_int64(whole: Carrier, bound: int) -> Codes:
+    """Integers in floating point, up to `bound`, as int64; float64 ones are overwritten, which saves an array."""
+    if whole.dtype != np.float64 or bound >= SHIFTED_BELOW:
+        return whole.astype(np.int64)
+    # 1.5 * 2**52 moves the integer into the low bits of the mantissa.
+    whole += SHIFT_IN
+    bits = whole.view(np.int64)
+    bits -= SHIFT_IN_BITS
+    return bits
 
 
 def _chunks(length: int, depth: int) -> Iterator[slice]:

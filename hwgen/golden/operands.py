@@ -50,10 +50,7 @@ class Operand:
 
     def specials(self) -> Bools | None:
         """Where codes are NaN or infinite; None: nowhere."""
-        if not has_specials(self.format):
-            return None
-        bad = np.asarray(~self.format.is_number(self.codes))
-        return bad if bad.any() else None
+        return special_codes(self.codes, self.format)
 
 
 def operand(codes: npt.ArrayLike | Operand, fmt: Format) -> Operand:
@@ -63,9 +60,14 @@ def operand(codes: npt.ArrayLike | Operand, fmt: Format) -> Operand:
     return Operand(check_range(codes.codes if isinstance(codes, Operand) else codes, fmt), fmt)
 
 
-def has_specials(fmt: Format) -> bool:
-    """Whether some codes are no finite numbers."""
-    return isinstance(fmt, Minifloat) and fmt.special != "none"
+def special_codes(codes: npt.NDArray[np.integer], fmt: Format) -> Bools | None:
+    """Where codes are NaN or infinite; None: nowhere."""
+    if not isinstance(fmt, Minifloat) or fmt.special == "none" or not codes.size:
+        return None
+    # In the codes' own type: bytes are looked at many times as fast as the 64 bits of `is_number`.
+    mask = min((1 << fmt.magnitude_bits) - 1, int(np.iinfo(codes.dtype).max))
+    magnitude = np.bitwise_and(codes, codes.dtype.type(mask))
+    return np.asarray(~fmt.is_number(codes)) if magnitude.max() > fmt.max_magnitude else None
 
 
 def reach(fmt: Format, factor: str) -> int:
@@ -103,26 +105,23 @@ def _cut(
 ) -> tuple[tuple[Carrier, ...], Bools | None]:
     if fmt.bits > TABLE_BITS:
         whole = codes.astype(np.int64)
-        bad = np.asarray(~fmt.is_number(whole))
-        cut = pieces(*integers(np.where(bad, 0, whole), fmt, factor), width, count).astype(carrier)
-        return tuple(cut), bad if bad.any() else None
+        bad = special_codes(whole, fmt)
+        known = whole if bad is None else np.where(bad, 0, whole)
+        return tuple(pieces(*integers(known, fmt, factor), width, count).astype(carrier)), bad
     found = _look_up(codes, *_cut_table(fmt, factor, width, count, carrier))
-    # NaN in the table stands for a special code; a maximum finds it without a second array.
-    if not has_specials(fmt) or not codes.size or not np.isnan(found[0].max()):
-        return found, None
-    bad = np.isnan(found[0])
-    found[0][bad] = 0
+    bad = special_codes(codes, fmt)
+    if bad is not None:
+        for piece in found:
+            piece[bad] = 0
     return found, bad
 
 
 @lru_cache(maxsize=128)
 def _cut_table(fmt: Format, factor: str, width: int, count: int, carrier: str) -> tuple[int, Carrier]:
-    """(least code, pieces (count, codes) of every code, NaN in the first for the special ones)."""
+    """(least code, pieces (count, codes) of every code)."""
     codes = fmt.codes()
-    number = fmt.is_number(codes)
-    table = pieces(*integers(np.where(number, codes, 0), fmt, factor), width, count).astype(carrier)
-    table[0] = np.where(number, table[0], np.nan)
-    return int(codes[0]), table
+    known = np.where(fmt.is_number(codes), codes, 0)
+    return int(codes[0]), pieces(*integers(known, fmt, factor), width, count).astype(carrier)
 
 
 def _look_up(codes: npt.NDArray[np.integer], low: int, table: Carrier) -> tuple[Carrier, ...]:
@@ -135,7 +134,9 @@ def _look_up(codes: npt.NDArray[np.integer], low: int, table: Carrier) -> tuple[
     for start in range(0, flat.size, STEP):
         part = flat[start : start + STEP]
         at = index[: part.size]
-        np.subtract(part, low, out=at, dtype=np.intp)
+        at[...] = part
+        if low:
+            at -= low
         for row, found in zip(table, out, strict=True):
             # "clip" skips the check of every index; the codes' range was checked.
             row.take(at, out=found[start : start + STEP], mode="clip")
