@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
+from hwgen.formats import fast
 from hwgen.formats.base import DESCRIBED_TERMS, Codes, Format, Real, product_width
 from hwgen.formats.fixed import Fixed, scale_down
 from hwgen.formats.integer import Int
-from hwgen.formats.minifloat import MAX_TABLE_MANTISSA, Minifloat
+from hwgen.formats.minifloat import Minifloat, code_table
 from hwgen.formats.rounding import check_encode_rounding, round_integer
 from hwgen.formats.stochastic import Rounding
 
@@ -37,8 +38,11 @@ PUBLISHED_BLOCKS = {
     "block<int4n,ue5m3,16>": "int4ue5m3",
 }
 
+E8M0 = Minifloat(8, 0, 127, "nan", has_sign=False, has_subnormals=False)
+
 FRACTION_BITS = 52
 FLOAT_BIAS = 1023
+FLOAT32_EMAX = 127
 # Of these a number that underflows float32 on its way is 0 in either case.
 _NEAREST = ("half_even", "half_away", "half_zero", "half_up", "half_down")
 
@@ -96,13 +100,14 @@ class Block:
         rounding: Rounding = "half_even",
         scale_mode: str | None = None,
         tensor_scale: float = 1.0,
-    ) -> tuple[Codes, Codes]:
+        dtype: npt.DTypeLike = np.int64,
+    ) -> tuple[Codes, npt.NDArray[Any]]:
         """(scale codes of shape (..., blocks), element codes of shape (..., blocks, size)) of x (..., blocks, size).
 
         rounding: of the elements, which saturate. scale_mode: for power-of-two scales "floor" (the default, OCP MX
         sec. 6.3: floor(log2(max|x|)) - emax), "even" (max|x| is first rounded half up to the element's mantissa) or
         "ceil" (ceil(log2(max|x|)) - emax); for others "nearest": max|x| / greatest element, rounded half to even.
-        tensor_scale: FP32, from `tensor_scale`, for formats that have one.
+        tensor_scale: FP32, from `tensor_scale`, for formats that have one. dtype: of the element codes.
 
         A block of zeros has scale code 0; NaN or infinity in a block makes its scale NaN and its element codes 0.
         Raises HwgenError for a wrong shape, an unknown mode, and NaN or infinity without a NaN scale.
@@ -112,6 +117,9 @@ class Block:
             raise HwgenError(f"{self.name} takes blocks of {self.size} along the last axis, not shape {real.shape}")
         mode = self._check_mode(scale_mode)
         check_encode_rounding(rounding)
+        kind = self._check_dtype(dtype)
+        if self._is_fast(real, rounding):
+            return self._encode_fast(real, rounding, mode, kind)
         if real.dtype != np.float32:
             real = real.astype(np.float64)
         greatest = np.abs(real).max(axis=-1)
@@ -129,7 +137,7 @@ class Block:
             elements = self._encode_elements(real, shared, rounding)
         else:
             scales, elements = self._encode_scaled(real, greatest, self._check_tensor_scale(tensor_scale), rounding)
-        return np.where(bad, self.scale.nan_code or 0, scales), elements
+        return np.where(bad, self.scale.nan_code or 0, scales), elements.astype(kind, copy=False)
 
     def decode(self, scale_codes: npt.ArrayLike, element_codes: npt.ArrayLike, tensor_scale: float = 1.0) -> Real:
         """The numbers of (..., blocks) scale and (..., blocks, size) element codes, exact; a NaN scale makes NaN."""
@@ -176,6 +184,44 @@ class Block:
             "tensor_scale": self.has_tensor_scale,
         }
 
+    def _check_dtype(self, dtype: npt.DTypeLike) -> np.dtype[Any]:
+        kind = np.dtype(dtype)
+        low, high = self.element.code_range
+        if kind.kind not in "iu" or not (np.iinfo(kind).min <= low and high <= np.iinfo(kind).max):
+            raise HwgenError(f"{kind} does not hold the codes {low}..{high} of {self.element.name}")
+        return kind
+
+    def _is_fast(self, x: npt.NDArray[Any], rounding: Rounding) -> bool:
+        """Whether `fast.encode_blocks` is for these numbers, and there are enough of them."""
+        element = self.element
+        return (
+            self.power_scale
+            and isinstance(element, Minifloat)
+            and element.mantissa_bits <= fast.MAX_TABLE_MANTISSA
+            and element.lsb >= fast.MIN_LSB
+            and self.emax <= fast.MAX_EMAX
+            and self.scale == E8M0
+            and x.dtype == np.float32
+            and x.size > fast.CHUNK
+            and rounding in _NEAREST
+        )
+
+    def _encode_fast(
+        self, x: npt.NDArray[np.float32], rounding: Rounding, mode: str, dtype: np.dtype[Any]
+    ) -> tuple[Codes, npt.NDArray[Any]]:
+        """`encode` of many float32 numbers; the few blocks that this is not for go the general way."""
+        assert isinstance(self.element, Minifloat)
+        half = 1 << (fast.HIGH_MANTISSA - self.element.significand_bits)
+        carry = {"floor": 0, "even": half, "ceil": (1 << fast.HIGH_MANTISSA) - 1}[mode]
+        table = _block_table(self.element, rounding, FLOAT32_EMAX - self.emax, dtype)
+        rows = x.reshape(-1, self.size)
+        fields, codes, left = fast.encode_blocks(rows, table, carry)
+        # Both biases are 127.
+        scales = np.maximum(fields.astype(np.int64) - self.emax, 0)
+        if left.any():
+            scales[left], codes[left] = self.encode(rows[left].astype(np.float64), rounding, mode)
+        return scales.reshape(x.shape[:-1]), codes.reshape(x.shape)
+
     def _check_mode(self, mode: str | None) -> str:
         if mode is None:
             return "floor" if self.power_scale else "nearest"
@@ -209,7 +255,7 @@ class Block:
     def _encode_elements(self, x: npt.NDArray[Any], shared: Codes, rounding: Rounding) -> Codes:
         """Elements of x / 2**shared, rounded once."""
         if isinstance(self.element, Minifloat):
-            if x.dtype == np.float32 and rounding in _NEAREST and self.element.mantissa_bits <= MAX_TABLE_MANTISSA:
+            if x.dtype == np.float32 and rounding in _NEAREST and self.element.mantissa_bits <= fast.MAX_TABLE_MANTISSA:
                 with np.errstate(under="ignore"):
                     return self.element.encode(np.ldexp(x, -shared[..., None].astype(np.int32)), rounding)
             return self.element.encode_scaled(x, shared[..., None], rounding)
@@ -228,6 +274,11 @@ class Block:
             scale = self.scale.decode(scales).astype(np.float32)[..., None]
             scaled = single * (np.float32(1) / tensor_scale) / scale
         return scales, self.element.encode(np.where(scale > 0, scaled, np.float32(0)), rounding)
+
+
+@lru_cache(maxsize=64)
+def _block_table(element: Minifloat, rounding: Rounding, exponent: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return code_table(element, rounding, "saturate", exponent)[0].astype(dtype)
 
 
 def _floor_log2(x: Fraction) -> int:

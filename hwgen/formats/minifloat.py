@@ -15,16 +15,13 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Codes, Format, Real
+from hwgen.formats.fast import CHUNK, MAX_TABLE_MANTISSA, look_up
 from hwgen.formats.floats import round_to_grid
 from hwgen.formats.rounding import check_encode_rounding
 from hwgen.formats.stochastic import Rounding, Stochastic
 
 Special = Literal["none", "nan", "ieee"]
 OVERFLOW = ("saturate", "ieee")
-# float32 numbers whose low 16 bits are rounded to odd have 8 significant bits: enough for a second rounding of any
-# kind to 6 bits or fewer to come out as if there had been no first one.
-MAX_TABLE_MANTISSA = 5
-CHUNK = 1 << 15
 
 # The published formats: (exponent bits, mantissa bits, bias, special, has_sign, has_subnormals). OCP OFP8 v1.0, OCP MX
 # v1.0, IEEE 754; UE5M3 is a block scale without sign; Brevitas' Fp8e4m3 and Fp8e5m2 know no NaN, so that their greatest
@@ -188,8 +185,9 @@ class Minifloat(Format):
         rounding: a name of `ENCODE_ROUNDING` or a `Stochastic`. overflow: "saturate" takes what is rounded past the
         greatest number, infinity too, to the greatest number of that sign; "ieee" takes it to infinity, or to NaN in
         a format without infinity (IEEE 754-2019 sec. 4.3: roundings toward zero keep finite numbers finite). NaN
-        becomes `nan_code`. Zeros keep their sign. A format without zero takes what lies below its least number to it. In a format without sign a number below zero saturates to the
-        least code, and is NaN for "ieee". Raises HwgenError for NaN or an overflow that the format cannot express.
+        becomes `nan_code`. Zeros keep their sign. A format without zero takes what lies below its least number to it.
+        In a format without sign a number below zero saturates to the least code, and is NaN for "ieee".
+        Raises HwgenError for NaN or an overflow that the format cannot express.
         """
         source = np.asarray(x)
         table = source.dtype == np.float32 and self.mantissa_bits <= MAX_TABLE_MANTISSA and source.size > CHUNK
@@ -240,31 +238,18 @@ class Minifloat(Format):
 
     def _encode_by_table(self, x: npt.NDArray[np.float32], rounding: Rounding, overflow: str) -> Codes:
         """`encode` of many float32 numbers: round them to odd at 16 bits, then look the code up."""
-        table, total = _table(self, rounding, overflow)
-        source = np.ascontiguousarray(x).reshape(-1).view(np.uint32)
-        code = np.empty(source.size, dtype=np.int64)
-        odd = np.empty(CHUNK, dtype=np.uint32)
-        index = np.empty(CHUNK, dtype=np.intp)
-        for start in range(0, source.size, CHUNK):
-            part = source[start : start + CHUNK]
-            top = odd[: part.size]
-            # A carry out of the low half says that it is not zero; it sets the lowest bit that is kept.
-            np.bitwise_and(part, 0xFFFF, out=top)
-            np.add(top, 0xFFFF, out=top)
-            np.bitwise_or(top, part, out=top)
-            np.right_shift(top, 16, out=top)
-            index[: part.size] = top
-            np.take(table, index[: part.size], out=code[start : start + CHUNK], mode="wrap")
+        table, total = code_table(self, rounding, overflow)
+        code = look_up(x, table)
         if not total and (code < 0).any():
-            raise self._without_code(float(x.reshape(-1)[code < 0][0]))
-        return code.reshape(x.shape)
+            raise self._without_code(float(x[code < 0][0]))
+        return code
 
 
 @lru_cache(maxsize=64)
-def _table(fmt: Minifloat, rounding: Rounding, overflow: str) -> tuple[Codes, bool]:
-    """The codes of all float32 numbers whose low 16 bits are 0, by their high 16 bits, and whether all have one."""
+def code_table(fmt: Minifloat, rounding: Rounding, overflow: str, exponent: int = 0) -> tuple[Codes, bool]:
+    """The codes of float32 numbers / 2**exponent by their high 16 bits, the others 0, and whether all have one."""
     top = np.arange(1 << 16, dtype=np.uint32) << 16
-    code = fmt._codes_or_minus_one(_as_float64(top.view(np.float32)), 0, rounding, overflow)
+    code = fmt._codes_or_minus_one(_as_float64(top.view(np.float32)), exponent, rounding, overflow)
     return code, bool((code >= 0).all())
 
 

@@ -191,6 +191,31 @@ def test_down_conversion_by_definition() -> None:
     assert fmt.down_convert([-(1 << 31)], 0)[1].tolist() == [-(1 << 14)]
 
 
+@pytest.mark.parametrize("mode", ["floor", "even", "ceil"])
+@pytest.mark.parametrize("rounding", ["half_even", "half_up", "half_zero"])
+@pytest.mark.parametrize("fmt", POWERS, ids=named)
+def test_many_blocks_are_encoded_as_few_are(fmt: Block, rounding: str, mode: str) -> None:
+    """Large float32 tensors go by a table; float64 ones do not."""
+    rng = np.random.default_rng(1)
+    x = blocks(fmt, 3000)
+    x *= np.exp2(rng.integers(-5, 1, x.shape)).astype(np.float32)
+    x[rng.random(x.shape) < 0.1] = 0
+    x[rng.random(x.shape) < 0.1] *= -0.0
+    x[100:110, 0] = [np.nan, np.inf, -np.inf, 1e-45, -1e-40, 1e-38, 2.0**-64, 2.0**-63, 3.4e38, -3.4028235e38]
+    # A table's 16 bits stand for many numbers: take some on ties, and one ulp beside them.
+    with np.errstate(invalid="ignore"):
+        ties = fmt.decode(*fmt.encode(x[:2000].astype(np.float64)))
+    x[1000:2000] = np.nextafter(ties[1000:2000].astype(np.float32), np.float32(np.inf))
+    x[500:1000] = ties[500:1000] * np.float32(1 + 2.0**-4)
+    with np.errstate(invalid="ignore"):
+        wanted = fmt.encode(x.astype(np.float64), rounding, mode)
+    for dtype in (np.int64, np.int16):
+        scales, elements = fmt.encode(x, rounding, mode, dtype=dtype)
+        assert elements.dtype == dtype
+        assert np.array_equal(scales, wanted[0])
+        assert np.array_equal(elements, wanted[1])
+
+
 ONES = np.ones((1, 32))
 
 
@@ -206,6 +231,8 @@ ONES = np.ones((1, 32))
         (lambda: MXFP4.encode(ONES, scale_mode="nearest"), "'nearest' is not for mxfp4, .* a power of two"),
         (lambda: NVFP4.encode(np.ones((1, 16)), scale_mode="floor"), "'floor' is not for nvfp4, .* no power of two"),
         (lambda: MXFP4.encode(ONES, scale_mode="log"), "unknown scale mode 'log': one of floor, even"),
+        (lambda: MXFP4.encode(ONES, dtype=np.float32), "float32 does not hold the codes 0..15 of e2m1"),
+        (lambda: formats.get("mxint8").encode(ONES, dtype=np.uint8), r"uint8 does not hold the codes -127..127"),
         (lambda: MXFP4.encode(ONES, "nearest"), "unknown rounding 'nearest'"),
         (lambda: MXFP4.encode(ONES, tensor_scale=2.0), "mxfp4 has no tensor scale"),
         (lambda: MXFP4.decode([1], ONES, 2.0), "mxfp4 has no tensor scale"),
