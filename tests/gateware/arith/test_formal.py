@@ -4,6 +4,7 @@ import pytest
 
 from hwgen.errors import MismatchError
 from hwgen.formats import get
+from hwgen.gateware.arith.encode import Encode
 from hwgen.gateware.arith.lmul import VARIANTS, LMul
 from hwgen.gateware.arith.multiply import MultiplyFixed, product_bits
 from hwgen.gateware.verilog import to_verilog
@@ -62,6 +63,28 @@ def test_l_mul_in_placed_cells(name, variant, tmp_path):
 def test_exact_products(a, b, tmp_path):
     a, b = get(a), get(b)
     prove_equal(multiply_reference(a, b), gateware(MultiplyFixed(a, b), tmp_path), timeout=100)
+
+
+ENCODERS = [
+    ("e4m3", 16, -8),
+    ("e5m2", 14, -18),
+    ("e3m2", 16, -8),
+    ("e2m3", 16, -6),
+    ("e2m1", 16, -4),
+    ("ue5m3", 13, -19),
+]
+
+
+@pytest.mark.parametrize(("name", "width", "lsb"), ENCODERS)
+def test_encoders(name, width, lsb, tmp_path):
+    fmt = get(name)
+    half = min(fmt.lsb - 1, lsb)
+    greatest = max(int(fmt.extremes[1]).bit_length() - half + 1, width + 1 + lsb - half)
+    values = lmul_reference(fmt, "lmul").parameters | {"WIDTH": width, "GRID": greatest}
+    values |= {"LIFT": lsb - half, "FRACTION": -half}
+    values.pop("VARIANT")
+    reference = Design([RTL / "ref_encode.sv"], "ref_encode", values)
+    prove_equal(reference, gateware(Encode(fmt, width, lsb), tmp_path), timeout=100)
 
 
 def test_a_broken_reference_is_refuted(tmp_path):
