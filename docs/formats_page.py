@@ -31,9 +31,15 @@ def shown() -> list[Format]:
 
 
 def numbers(fmt: Format) -> npt.NDArray[np.float64]:
-    """The numbers of a format in order, or an even choice of their codes where there are too many to draw."""
-    low, high = fmt.code_range
-    codes = np.unique(np.linspace(low, high, min(MAX_TICKS, high - low + 1)).round().astype(np.int64))
+    """The numbers of a format in order; of a wide minifloat the least ones and an even choice of the others."""
+    if isinstance(fmt, formats.Minifloat) and fmt.bits > 8:
+        top = fmt.max_magnitude
+        magnitudes = np.concatenate(
+            [np.arange(MAX_TICKS // 4), np.linspace(0, top, MAX_TICKS).round().astype(np.int64)]
+        )
+        worth = fmt.decode(np.unique(np.minimum(magnitudes, top)))
+        return np.unique(np.concatenate([worth, -worth]))
+    codes = fmt.codes()
     return np.unique(fmt.decode(codes[fmt.is_number(codes)]))
 
 
