@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hwgen.formats import QONNX_ROUNDING, Bipolar, Int
+from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int
+from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.chain import (
     MAX_BITS,
     Chain,
@@ -25,7 +26,7 @@ from hwgen.frontends.chain import (
 from hwgen.ir import Array
 from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
 
-MINIFLOAT = "only integer quantizers are supported; this one arrives with minifloats"
+BLOCKS = "only scales per tensor and per channel are supported, not one for each block"
 
 
 def array(tensor: Any) -> Array:
@@ -60,6 +61,13 @@ def _format(proxy: Any, quant: Any, bits: int, refuse: Refuse) -> Bipolar | Int:
     return Int(bits, signed, narrow)
 
 
+def _rounding(proxy: Any, refuse: Refuse) -> str:
+    mode = str(proxy.rounding_mode).upper()
+    if mode not in QONNX_ROUNDING:
+        raise refuse(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
+    return QONNX_ROUNDING[mode]
+
+
 def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> None:
     """The activation function and the quantizer of an activation proxy."""
     fused = getattr(proxy, "fused_activation_quant_proxy", None)
@@ -79,18 +87,24 @@ def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> N
     quant = _kind(fused.tensor_quant)
     if "Dynamic" in type(proxy).__name__:
         raise refuse("its scale depends on the input (dynamic quantization)")
-    if "ActQuantProxyFromInjector" not in classes or proxy.is_groupwise:
-        raise refuse(MINIFLOAT)
+    if proxy.is_groupwise or not classes & {"ActQuantProxyFromInjector", "ActFloatQuantProxyFromInjector"}:
+        raise refuse(BLOCKS)
+    scale = chain.per_channel(array(proxy.scale()), refuse)
+    if "ActFloatQuantProxyFromInjector" in classes:
+        minifloat = minifloat_of(
+            (proxy.exponent_bit_width(), proxy.mantissa_bit_width(), proxy.exponent_bias()),
+            (proxy.inf_values(), proxy.nan_values()),
+            refuse,
+        )
+        rounding = _rounding(proxy, refuse)
+        chain.append(name, Quantize(minifloat, tuple(float(s) for s in scale), 0, rounding), name)
+        return
     if quant not in ("RescalingIntQuant", *BINARY):
         raise refuse(f"its quantizer {quant} is not one that rounds evenly spaced numbers, or their sign")
     bits = _one_integer("bit width", proxy.bit_width(), refuse)
     fmt = _format(proxy, fused.tensor_quant, bits, refuse)
     zero_point = _one_integer("zero point", proxy.zero_point(), refuse)
-    mode = str(proxy.rounding_mode).upper()
-    if mode not in QONNX_ROUNDING:
-        raise refuse(f"unknown rounding mode {mode!r}: one of {', '.join(QONNX_ROUNDING)}")
-    scale = chain.per_channel(array(proxy.scale()), refuse)
-    rounding = "half_even" if isinstance(fmt, Bipolar) else QONNX_ROUNDING[mode]
+    rounding = "half_even" if isinstance(fmt, Bipolar) else _rounding(proxy, refuse)
     chain.append(name, Quantize(fmt, tuple(float(s) for s in scale), zero_point, rounding), name)
 
 
@@ -104,15 +118,22 @@ def _quant_linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Arra
     if not layer.weight_quant.is_quant_enabled:
         raise refuse("its weights are not quantized")
     weight = layer.quant_weight()
-    if not hasattr(weight, "bit_width") or not hasattr(weight, "zero_point") or weight.value.ndim != 2:
-        raise refuse(MINIFLOAT)
+    if getattr(layer.weight_quant, "is_groupwise", False) or weight.value.ndim != 2:
+        raise refuse(BLOCKS)
     value, scale = (array(t).astype(np.float64) for t in (weight.value, weight.scale))
     if not np.isfinite(value).all() or not np.isfinite(scale).all():
         raise refuse("its weights hold NaN or infinity")
-    bits = _one_integer("bit width", weight.bit_width, refuse)
-    fmt = _format(layer.weight_quant, layer.weight_quant.tensor_quant, bits, refuse)
-    zero_point = 0 if isinstance(fmt, Bipolar) else _one_integer("zero point", weight.zero_point, refuse)
-    codes = (value > 0) if isinstance(fmt, Bipolar) else np.rint(value / scale) + zero_point
+    fmt: Format
+    zero_point = 0
+    if hasattr(weight, "exponent_bias"):
+        widths = (weight.exponent_bit_width, weight.mantissa_bit_width, weight.exponent_bias)
+        fmt = minifloat_of(widths, (weight.inf_values, weight.nan_values), refuse)
+        codes: Array = fmt.encode(value / scale)
+    else:
+        bits = _one_integer("bit width", weight.bit_width, refuse)
+        fmt = _format(layer.weight_quant, layer.weight_quant.tensor_quant, bits, refuse)
+        zero_point = 0 if isinstance(fmt, Bipolar) else _one_integer("zero point", weight.zero_point, refuse)
+        codes = (value > 0) if isinstance(fmt, Bipolar) else np.rint(value / scale) + zero_point
     weights = Weights(codes.astype(np.int64), np.broadcast_to(scale, value.shape), fmt, zero_point)
     append_dense(chain, name, f"{name}.product", weights, refuse)
     if layer.bias is not None:

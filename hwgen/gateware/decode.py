@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 
-from amaranth.hdl import Cat, Value
+from amaranth.hdl import Cat, Const, Mux, Value
 
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats import Bipolar, Format, Int, Minifloat
+from hwgen.formats.grid import grid_range
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A decoded code in two forms: its integer `worth`, and unsigned bits with worth = step * bits + offset."""
+    """A decoded code in two forms: its integer `worth`, and unsigned bits with worth = step * bits + offset.
+
+    Integers count units of the format's grid, 2**lsb.
+    """
 
     worth: Value
     bits: Value
@@ -31,7 +35,23 @@ def decode_bipolar(fmt: Bipolar, code: Value) -> Operand:
     return Operand(Cat(1, ~code).as_signed(), code, 2, -1)
 
 
-DECODERS = {Int: decode_int, Bipolar: decode_bipolar}
+def decode_minifloat(fmt: Minifloat, code: Value) -> Operand:
+    """The significand shifted to its place on the grid, negated where the sign says so; finite codes only."""
+    m, e = fmt.mantissa_bits, fmt.exponent_bits
+    field = code[m : m + e]
+    normal = field.any() if fmt.has_subnormals else Const(1, 1)
+    significand = Cat(code[:m], normal)
+    # Subnormals have the exponent of field 1, to which both shift by the field less one: by the field, and one back.
+    shifted = significand << field
+    magnitude = Mux(normal, shifted[1:], significand) if fmt.has_subnormals else shifted
+    width = grid_range(fmt)[1].bit_length()
+    if not fmt.has_sign:
+        return Operand(magnitude[:width], magnitude[:width], 1, 0)
+    worth = Mux(code[m + e], -magnitude[:width], magnitude[:width])[: width + 1].as_signed()
+    return Operand(worth, Cat(worth[:-1], ~worth[-1]), 1, -(1 << width))
+
+
+DECODERS = {Int: decode_int, Bipolar: decode_bipolar, Minifloat: decode_minifloat}
 
 
 def check_decodable(fmt: Format) -> None:

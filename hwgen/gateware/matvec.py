@@ -7,7 +7,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
+from hwgen.formats import Int, Minifloat
 from hwgen.gateware import dot, timing
+from hwgen.gateware.arith.lmul import lmul
 from hwgen.gateware.beat import beats_of, lane_shape, signature
 from hwgen.gateware.decode import Operand, decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
@@ -25,7 +27,7 @@ class MatVec(wiring.Component):
     Parameters: `op`, the type `x` of its input tensor, and `fold`, which must divide the layer.
     Ports: `i`, a stream of x.size / SIMD beats a frame; `o`, a stream of beats of PE sums.
     Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
-    "lut" for narrow weights: partial products and adders; else "multiplier".
+    "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; else "multiplier".
     Pipeline: kept beats (only if both folds are more than one), operands, products and adder tree (`levels`
     registers), accumulator: depth = levels + 2 or levels + 3 clocks.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.
@@ -39,9 +41,8 @@ class MatVec(wiring.Component):
         self.neuron_folds, self.synapse_folds = out // fold.pe, inner // fold.simd
         self.input = beats_of(x, fold.simd)
         self.output = beats_of(op.infer(x), fold.pe)
-        # Worth of the weights by (row of the ROM, PE lane, SIMD lane).
-        shape = (self.neuron_folds, fold.pe, self.synapse_folds, fold.simd)
-        self.weights = op.worth.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, fold.pe, fold.simd)
+        self.weights = self._rows(op.worth)
+        self.has_minifloats = any(isinstance(f, Minifloat) for f in (op.weight_format, x.codes_format))
         self.products, self.product_levels = self._choose_products()
         self.levels = self.product_levels + (0 if self.products == "constant" else dot.tree_depth(fold.simd))
         # Whether beats are kept in a memory: then they come one clock later.
@@ -50,14 +51,21 @@ class MatVec(wiring.Component):
         self.latency = self.interval - 1 + self.depth
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
+    def _rows(self, array: np.ndarray) -> np.ndarray:
+        """An array (out, in) by (row of the ROM, PE lane, SIMD lane)."""
+        pe, simd = self.fold.pe, self.fold.simd
+        shape = (self.neuron_folds, pe, self.synapse_folds, simd)
+        return array.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, pe, simd)
+
     def _choose_products(self) -> tuple[str, int]:
         """The kind of products, and register levels from the operands to the products (constants: to the sum)."""
         kind = products_of(self.op, self.x, self.fold)
         if kind == "constant":
             digits = [[len(signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
             return kind, max(dot.tree_depth(sum(lane)) for lane in digits) or 1
-        if kind == "multiplier":
-            return kind, 1
+        if kind in ("multiplier", "codes"):
+            # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
+            return kind, 2 if self.has_minifloats else 1
         # The biases are looked up one level before the accumulator, so there is one level at least.
         least = 1 if self.fold.simd == 1 else 0
         return kind, max(dot.tree_depth(magnitude_bits(self.weights)), least)
@@ -69,15 +77,16 @@ class MatVec(wiring.Component):
         m = Module()
         enable = Signal()
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
-        flags, row, lanes = self._issue(m, enable)
+        flags, row, codes = self._issue(m, enable)
+        lanes = [decode(self.x.codes_format, code) for code in codes]
         if self.keeps:
             row = register(m, enable, row, "row_0")
         stages = [flags.delayed(m, enable, 0)]
         for stage in range(self.depth - 2):
             stages.append(stages[-1].delayed(m, enable, stage + 1))
-        totals = self._dot_products(m, enable, row, lanes)
+        totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
         # Partial products leave out the step of the operands, a power of two.
-        scale = lanes[0].step.bit_length() - 1 if self.products != "multiplier" else 0
+        scale = lanes[0].step.bit_length() - 1 if self.products in ("constant", "lut") else 0
         biases = self._biases(m, enable, stages[-2], lanes[0])
         final = stages[-1]
         for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
@@ -90,8 +99,8 @@ class MatVec(wiring.Component):
         ]
         return m
 
-    def _issue(self, m, enable) -> tuple[Flags, Value, list[Operand]]:
-        """Take or repeat one input beat a clock; gives its flags, the weights' row and the decoded operand lanes."""
+    def _issue(self, m, enable) -> tuple[Flags, Value, list[Value]]:
+        """Take or repeat one input beat a clock; gives its flags, the weights' row and the codes of its lanes."""
         step, filling = Signal(), Signal()
         synapse, start, end = counter(m, step, self.synapse_folds, "synapse")
         neuron, filling_now, last_fold = counter(m, step & end, self.neuron_folds, "neuron")
@@ -117,8 +126,11 @@ class MatVec(wiring.Component):
             start=start,
             end=end,
         )
-        codes = split(self._operands(m, enable, step, filling, synapse), lane_shape(self.input), self.fold.simd)
-        return flags, row, [decode(self.x.codes_format, code) for code in codes]
+        return (
+            flags,
+            row,
+            split(self._operands(m, enable, step, filling, synapse), lane_shape(self.input), self.fold.simd),
+        )
 
     def _operands(self, m, enable, step, filling, index) -> Value:
         """The operand register: a new beat while filling, after that the beat kept from before."""
@@ -152,7 +164,8 @@ class MatVec(wiring.Component):
                 for weights in self.weights[0]
             ]
             return [dot.add_tree(m, enable, t, self.levels, width, f"tree_{pe}").full for pe, t in enumerate(terms)]
-        product = self._lut_products if self.products == "lut" else self._multiplier_products
+        kinds = {"lut": self._lut_products, "multiplier": self._multiplier_products, "codes": self._code_products}
+        product = kinds[self.products]
         totals = []
         for pe, products in enumerate(product(m, enable, row, lanes)):
             tree = dot.add_tree(m, enable, products, self.levels - self.product_levels, width, f"tree_{pe}")
@@ -173,22 +186,56 @@ class MatVec(wiring.Component):
 
     def _multiplier_products(self, m, enable, row, lanes):
         """Signed products, each in a multiplier: (PE lane, SIMD lane) terms."""
-        columns = self.weights.reshape(len(self.weights), -1)
-        weights = rom(m, enable, row, columns, "weights")
-        ends = np.multiply.outer(np.array(ops.integer_range(self.x)), columns)
-        low, high = ends.min(axis=0), ends.max(axis=0)
+        factors = [x.worth for x in lanes]
+        if self.has_minifloats:
+            # Codes are stored, and both operands are put on their grid before a register of their own.
+            weights = self._rom_codes(m, enable, row)
+            weights = [
+                register(m, enable, decode(self.op.weight_format, code).worth, f"weight_{n}")
+                for n, code in enumerate(weights)
+            ]
+            factors = [register(m, enable, factor, f"factor_{n}") for n, factor in enumerate(factors)]
+        else:
+            weights = rom(m, enable, row, self.weights.reshape(len(self.weights), -1), "weights")
+        return self._terms(m, enable, lambda n, lane: factors[lane] * weights[n])
+
+    def _code_products(self, m, enable, row, codes):
+        """Products that are codes, registered, then put on the grid: (PE lane, SIMD lane) terms."""
+        fmt = self.op.weight_format
+        weights = self._rom_codes(m, enable, row)
+
+        def worth(n: int, lane: int) -> Value:
+            code = lmul(m, fmt, codes[lane], weights[n], self.op.multiplier, finite=True)
+            return decode(fmt, register(m, enable, code, f"code_{n}")).worth
+
+        return self._terms(m, enable, worth)
+
+    def _rom_codes(self, m, enable, row) -> list[Value]:
+        """Codes of the weights by SIMD lane within PE lane, one enabled clock after their row."""
+        fmt = self.op.weight_format
+        codes = self._rows(self.op.weight)
+        columns = rom(m, enable, row, codes.reshape(len(codes), -1), "weights")
+        if isinstance(fmt, Int):
+            return columns
+        # Bits that no weight has are not stored; a code has them all the same.
+        return [Cat(column, Const(0, max(0, fmt.bits - len(column))))[: fmt.bits] for column in columns]
+
+    def _terms(self, m, enable, product):
+        """Registered products, with the bounds of each over the rows of weights: (PE lane, SIMD lane) terms."""
+        low, high = (self._rows(end).reshape(len(self.weights), -1) for end in self.op.product_range(self.x))
         for pe in range(self.fold.pe):
-            products = []
-            for n, x in enumerate(lanes, pe * len(lanes)):
-                term = dot.Term(x.worth * weights[n], low[:, n], high[:, n])
-                products.append(dot.add_tree(m, enable, [term], 1, self.output.bits, f"product_{n}"))
-            yield products
+            terms = []
+            for lane in range(self.fold.simd):
+                n = pe * self.fold.simd + lane
+                term = dot.Term(product(n, lane), low[:, n], high[:, n])
+                terms.append(dot.add_tree(m, enable, [term], 1, self.output.bits, f"product_{n}"))
+            yield terms
 
     def _biases(self, m, enable, flags, x: Operand):
         """What each lane starts from, with the constants that the products leave out; for the vector that the
         accumulator starts in the next clock."""
         bias = self.op.bias
-        if self.products != "multiplier":
+        if self.products in ("constant", "lut"):
             greatest, digits = (1 << len(x.bits)) - 1, self.products == "constant"
             bias = bias + dot.offset_correction(self.op.worth, x.step, x.offset, greatest, digits=digits)
         half = 1 << (self.output.bits - 1)

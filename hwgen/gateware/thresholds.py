@@ -1,11 +1,13 @@
 """Thresholds by binary search: one comparison and one small ROM in each pipeline stage."""
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Module, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
+from hwgen.formats import Minifloat
+from hwgen.formats.grid import ladder
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.pipeline import carry_frame, counter, register, rom
@@ -13,7 +15,7 @@ from hwgen.ir import TensorType
 
 
 class Thresholds(wiring.Component):
-    """code[c] = first + number of thresholds t of channel c with x[c] >= t.
+    """code[c] = as many steps above `first` as there are thresholds t of channel c with x[c] >= t.
 
     Stage k finds bit n - 1 - k of the count, n = bit length of the number of steps; a table that is not full is
     padded with thresholds that never count.
@@ -60,6 +62,20 @@ class Thresholds(wiring.Component):
         size = 1 << (self.bits - stage)
         return self.table[:, lane, size // 2 - 1 :: size]
 
+    def _code(self, m, found, lane) -> Value:
+        """The code that stands `found` steps above the first: for minifloats a signed count of steps from zero, whose
+        magnitude is that of the code."""
+        fmt = self.op.format
+        if not isinstance(fmt, Minifloat):
+            return found + self.op.first
+        below = self.op.base - int(np.flatnonzero(ladder(fmt) == 0)[0])
+        if below >= 0:
+            return found + below
+        steps = Signal(signed(fmt.bits + 1), name=f"steps_{lane}")
+        m.d.comb += steps.eq(found + below)
+        negative = Cat((-steps)[: fmt.magnitude_bits], 1)
+        return Mux(steps < 0, negative, steps[: fmt.magnitude_bits])
+
     def _search(self, m, enable, x, fold_at, lane):
         """The code of one lane, `depth` enabled clocks after `x`."""
         found = Const(0, 0)
@@ -82,5 +98,5 @@ class Thresholds(wiring.Component):
                 found = register(m, enable, found, f"found_{lane}_{stage}")
                 clock += 1
         code = Signal(self.output.bits, name=f"code_{lane}_next")
-        m.d.comb += code.eq(found + self.op.first)
+        m.d.comb += code.eq(self._code(m, found, lane))
         return register(m, enable, code, f"code_{lane}")

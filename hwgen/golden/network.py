@@ -256,7 +256,8 @@ def proven_line(op: Thresholds, x: TensorType, carrier: Float) -> tuple[Carrier,
         at = np.clip(points, low, high)
         value = np.floor(at.astype(carrier) * a[:, None] + b[:, None])
         value = np.clip(value, carrier(op.first), carrier(op.first + op.steps))
-        expected = op.first + (at[:, :, None] >= op.thresholds[:, None, :]).sum(axis=-1)
+        counts = [np.searchsorted(row, some, side="right") for row, some in zip(op.thresholds, at, strict=True)]
+        expected = op.first + np.stack(counts)
         if not np.array_equal(value, expected):
             return None
     return a, b

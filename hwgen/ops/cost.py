@@ -16,6 +16,8 @@ from typing import Literal
 import numpy as np
 
 from hwgen.errors import HwgenError
+from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats.multiply import span
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.matvec import MatVec
@@ -31,6 +33,7 @@ __all__ = [
     "choose_folding",
     "estimate",
     "estimate_node",
+    "grid_bits",
     "lanes_behind",
     "magnitude_bits",
     "matrix_units",
@@ -39,7 +42,7 @@ __all__ = [
     "wants_block_ram",
 ]
 
-Products = Literal["constant", "lut", "multiplier"]
+Products = Literal["constant", "lut", "multiplier", "codes"]
 
 LUT_PRODUCT = 16
 """Bits of |weight| times bits of x up to which products are built of LUTs and not of multiplier blocks."""
@@ -66,15 +69,23 @@ def magnitude_bits(weights: np.ndarray) -> int:
     return int(np.abs(weights).max()).bit_length()
 
 
+def grid_bits(fmt: Format) -> int:
+    """Bits of a decoded code: of its number on the format's grid."""
+    return fmt.bits if isinstance(fmt, Int | Bipolar) else span(fmt).bits
+
+
 def products_of(op: MatVec, x: TensorType, fold: Fold) -> Products:
     """How a matrix unit multiplies.
 
     "constant": adders of signed digits, where every weight has its own place (PE = out, SIMD = in). "lut": partial
-    products, for narrow weights. "multiplier": a multiplier for each weight lane.
+    products, for narrow weights. "multiplier": a multiplier for each weight lane. "codes": a multiplier whose product
+    is a code, such as L-Mul.
     """
+    if op.multiplier != "exact":
+        return "codes"
     if (fold.pe, fold.simd) == op.weight.shape:
         return "constant"
-    narrow = magnitude_bits(op.worth) * x.codes_format.bits <= LUT_PRODUCT
+    narrow = magnitude_bits(op.worth) * grid_bits(x.codes_format) <= LUT_PRODUCT
     return "lut" if narrow else "multiplier"
 
 
@@ -240,14 +251,14 @@ def _tree(terms: int, bits: float, growth: float = 1) -> Resources:
 def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     out, inner = op.weight.shape
     neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
-    bits, acc, macs = x.codes_format.bits, op.infer(x).codes_format.bits, fold.pe * fold.simd
+    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
     magnitude = magnitude_bits(op.worth)
     kind = products_of(op, x, fold)
     stored = 1 if len(set(np.abs(op.worth).ravel().tolist())) == 1 else magnitude + 1
     parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
     # Accumulators with the choice of what they start from, flags, counters.
     parts.append(_cost(lut=fold.pe * acc * (2 if synapse_folds > 1 else 1) + 45, ff=fold.pe * acc + 50))
-    word = bits * fold.simd
+    word = x.codes_format.bits * fold.simd
     if neuron_folds > 1 and synapse_folds > 1:
         parts.append(_cost(lut=word * (1 + 1.5 * -(-synapse_folds // 16)), ff=3 * word))
     else:

@@ -24,6 +24,9 @@ MAX_AUTO_BITS = 8
 MAX_THRESHOLDS = 1 << 22
 """Most thresholds of one layer; beyond it the table is no sensible hardware."""
 
+MULTIPLIER_BITS = 31
+"""Bits of a dyadic multiplier."""
+
 # Rounding that commutes with adding an integer: what a requantizer does with its zero point.
 SHIFT_INVARIANT = ("half_up", "down", "up")
 
@@ -36,10 +39,10 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
         thresholds up to 8 output bits; else dyadic where one expresses it, thresholds where not.
     "thresholds": always thresholds, which are exact.
     "dyadic": a shift where exact, else multiply and shift (HAWQ-V3); bipolar outputs still get their threshold.
-    A dyadic multiplier has 31 bits. The number that it rounds differs from the exact one by at most
-    (|accumulator| + 1) / 2**(shift + 1) output steps, so the code can differ by one, and only where the exact number
-    is that close to a rounding boundary; with a zero point, ties of half_even, half_away and half_zero may also fall
-    to the other side.
+    A dyadic multiplier has 31 bits, fewer behind sums of more than 30 bits. The number that it rounds differs from
+    the exact one by at most (|accumulator| + 1) / 2**(shift + 1) output steps, so the code can differ by one, and only
+    where the exact number is that close to a rounding boundary; with a zero point, ties of half_even, half_away and
+    half_zero may also fall to the other side.
     A channel whose function falls is negated in the MatVec ahead (its weights, its bias).
     Raises UnsupportedError naming the node that is not monotonic, falls where no weights can be negated, or needs
     a requantizer that cannot be made.
@@ -149,9 +152,11 @@ def _dyadic(op: Quantize, fmt: Int, channel_lines: list[Line], x: TensorType) ->
     if op.zero_point and op.rounding in ("zero", "away"):
         return f"rounding {op.rounding!r} with zero point {op.zero_point} cannot be done by a multiply and shift"
     low, high = integer_range(x)
+    # Wide sums leave fewer bits to the multiplier, 8 at least: the product has to stay below 2^62.
+    bits = min(MULTIPLIER_BITS, 61 - max(abs(low), abs(high)).bit_length())
     rows = []
     for channel, line in enumerate(channel_lines):
-        m, e = dyadic(line.slope)
+        m, e = dyadic(line.slope, bits)
         add = line.offset - op.zero_point
         b = round(add * (1 << e)) if m else rounded(line.offset, fmt, op.rounding) - op.zero_point
         if max(abs(low), abs(high)) * m + abs(b) >= 1 << 62:
@@ -161,15 +166,15 @@ def _dyadic(op: Quantize, fmt: Int, channel_lines: list[Line], x: TensorType) ->
     return Requantize(multiplier, offset, shift, op.rounding, *bounds, fmt, op.scale, op.zero_point)
 
 
-def dyadic(ratio: Fraction) -> tuple[int, int]:
-    """(m, shift) with m / 2**shift nearest to `ratio` >= 0: m = floor(fraction * 2**31 + 1/2), as HAWQ-V3.
+def dyadic(ratio: Fraction, bits: int = MULTIPLIER_BITS) -> tuple[int, int]:
+    """(m, shift) with m / 2**shift nearest to `ratio` >= 0: m = floor(fraction * 2**bits + 1/2), as HAWQ-V3.
 
-    m has 31 bits, fewer where the shift would pass 62, and shift is never negative; (0, 0) for ratio 0.
+    m has `bits` bits, fewer where the shift would pass 62, and shift is never negative; (0, 0) for ratio 0.
     """
     if ratio == 0:
         return 0, 0
     # fraction = ratio / 2**exponent lies in [1/2, 1).
     exponent = ratio.numerator.bit_length() - ratio.denominator.bit_length()
     exponent += ratio >= Fraction(2) ** exponent
-    shift = max(0, min(62, 31 - exponent))
+    shift = max(0, min(62, bits - exponent))
     return int(ratio * (1 << shift) + Fraction(1, 2)), shift

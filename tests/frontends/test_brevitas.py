@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 from brevitas import quant as bq  # noqa: E402
 from brevitas.inject.enum import FloatToIntImplType  # noqa: E402
 from brevitas.proxy.runtime_quant import DynamicActQuantProxyFromInjector  # noqa: E402
-from brevitas.quant.experimental.float import Fp8e4m3ActPerTensorFloat, Fp8e4m3WeightPerTensorFloat  # noqa: E402
+from brevitas.quant.mx_quant_ocp import MXFloat8e4m3Act, MXFloat8e4m3Weight  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -249,6 +249,9 @@ class Two(nn.Module):  # type: ignore[misc]
         return x
 
 
+BLOCKS = "only scales per tensor and per channel are supported, not one for each block"
+
+
 def refused_modules() -> dict[str, tuple[Any, str]]:
     nan = qnn.QuantLinear(12, 4, bias=False, weight_scaling_impl_type="const", weight_scaling_init=1.0)
     nan.weight.data[0, 0] = float("nan")
@@ -267,14 +270,11 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
             layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=None)),
             "weights are not quantized",
         ),
-        "minifloat weights": (
-            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=Fp8e4m3WeightPerTensorFloat)),
-            "only integer quantizers are supported; this one arrives with minifloats",
+        "block weights": (
+            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=MXFloat8e4m3Weight, weight_group_size=4)),
+            BLOCKS,
         ),
-        "minifloat activations": (
-            qnn.QuantIdentity(act_quant=Fp8e4m3ActPerTensorFloat),
-            "this one arrives with minifloats",
-        ),
+        "block activations": (qnn.QuantIdentity(act_quant=MXFloat8e4m3Act, group_dim=1), BLOCKS),
         "NaN": (layer(nan), "its weights hold NaN or infinity"),
         "sigmoid": (layer(qnn.QuantSigmoid()), "layers of class QuantSigmoid are not supported; known: BatchNorm1d"),
         "ternary": (

@@ -89,3 +89,27 @@ def test_zero_points_belong_to_integers() -> None:
     inputs = chain("i", TensorType((1,)), ("q", Quantize(fmt, (1.0,), 3)), ("fc", Dense(np.array([[1]]), fmt)))
     with pytest.raises(UnsupportedError, match="an input of e4m3 has no zero point, not 3"):
         passes.freeze(inputs)
+
+
+def test_wide_sums_leave_fewer_bits_to_a_dyadic_multiplier() -> None:
+    wide = chain(
+        "w",
+        TensorType((8,)),
+        ("q", Quantize(get("int16"), (2.0**-12,))),
+        ("fc", Dense(np.full((2, 8), 32767), get("int16"), (2.0**-12,))),
+        ("bn", Affine(np.array([0.3, 0.7]), np.array([0.1, -0.2]))),
+        ("out", Quantize(get("int16"), (2.0**-9,))),
+    )
+    frozen = passes.freeze(wide)
+    op = frozen.nodes[-1].op
+    assert op.kind == "Requantize"
+    codes = np.random.default_rng(0).integers(-32768, 32768, (500, 8))
+    sums = frozen.nodes[0].op.run(codes)
+    for frame in range(len(codes)):
+        for channel in range(2):
+            exact = (
+                Fraction(int(sums[frame, channel])) * Fraction(2) ** -24 * Fraction(0.3 if channel == 0 else 0.7)
+                + Fraction(0.1 if channel == 0 else -0.2)
+            ) * 512
+            near = max(-32768, min(32767, round(exact)))
+            assert abs(int(op.run(sums[frame])[channel]) - near) <= int(abs(exact - near) > Fraction(49, 100))
