@@ -3,22 +3,27 @@
     python bench/arith_golden.py [--json]
 
 Codes come as uint8 (int8) arrays; "weights kept" has the right-hand matrix made an operand once, as a network has its
-weights. Each figure is the best of several rounds that take turns, so that a noisy machine slows all of them alike;
+weights. Both sides run on one BLAS thread, since threads that wait for a busy core make the ratios noise; set
+OPENBLAS_NUM_THREADS for more. Each figure is the best of several rounds that take turns, so that a noisy machine slows all of them alike;
 only the ratios mean something. 0.5 means twice as fast as float32.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
 
-import numpy as np
+# Read when NumPy loads its BLAS.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-from hwgen import golden
-from hwgen.formats import Block, Format, get, scalar
-from hwgen.formats.multiply import CODE_MULTIPLIERS
+import numpy as np  # noqa: E402
+
+from hwgen import golden  # noqa: E402
+from hwgen.formats import Block, Format, get, scalar  # noqa: E402
+from hwgen.formats.multiply import CODE_MULTIPLIERS  # noqa: E402
 
 ROUNDS = 5
 GOAL_ROUNDS = 25
