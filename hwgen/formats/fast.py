@@ -41,15 +41,27 @@ def high_halves(part: npt.NDArray[np.uint32], scratch: npt.NDArray[np.uint32]) -
     return top
 
 
-def look_up(x: npt.NDArray[np.float32], table: Codes) -> Codes:
-    """The table's codes of float32 numbers, same shape; the table goes by `high_halves`."""
-    source = np.ascontiguousarray(x).reshape(-1).view(np.uint32)
+def odd_singles(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """float64 numbers rounded to odd in float32; none becomes zero or infinite that is not."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        nearest = x.astype(np.float32)
+        back = nearest.astype(np.float64)
+    bits = nearest.view(np.uint32)
+    bits -= np.abs(back) > np.abs(x)
+    bits |= back != x
+    return nearest
+
+
+def look_up(x: npt.NDArray[np.float32] | npt.NDArray[np.float64], table: Codes) -> Codes:
+    """The table's codes of float32 or float64 numbers, same shape; the table goes by `high_halves`."""
+    source = np.ascontiguousarray(x).reshape(-1)
     code = np.empty(source.size, dtype=np.int64)
     scratch = np.empty(CHUNK, dtype=np.uint32)
     index = np.empty(CHUNK, dtype=np.intp)
     for start in range(0, source.size, CHUNK):
         part = source[start : start + CHUNK]
-        index[: part.size] = high_halves(part, scratch)
+        single = odd_singles(part.astype(np.float64, copy=False)) if part.dtype == np.float64 else part
+        index[: part.size] = high_halves(single.view(np.uint32), scratch)
         np.take(table, index[: part.size], out=code[start : start + CHUNK], mode="wrap")
     return code.reshape(x.shape)
 

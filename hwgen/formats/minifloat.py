@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from hwgen.formats.stochastic import Rounding, Stochastic
 
 Special = Literal["none", "nan", "ieee"]
 OVERFLOW = ("saturate", "ieee")
+FLOAT32_EXPONENT = 126
+MAX_SCALE_EXPONENT = 400
 
 # The published formats: (exponent bits, mantissa bits, bias, special, has_sign, has_subnormals). OCP OFP8 v1.0, OCP MX
 # v1.0, IEEE 754; UE5M3 is a block scale without sign; Brevitas' Fp8e4m3 and Fp8e5m2 know no NaN, so that their greatest
@@ -190,8 +192,11 @@ class Minifloat(Format):
         Raises HwgenError for NaN or an overflow that the format cannot express.
         """
         source = np.asarray(x)
-        table = source.dtype == np.float32 and self.mantissa_bits <= MAX_TABLE_MANTISSA and source.size > CHUNK
-        if table and not isinstance(rounding, Stochastic) and rounding != "stochastic":
+        table = self.mantissa_bits <= MAX_TABLE_MANTISSA and source.size > CHUNK
+        named = not isinstance(rounding, Stochastic) and rounding != "stochastic"
+        # float64 goes through float32, which must reach further than the format at both ends.
+        inside = self.lsb > -FLOAT32_EXPONENT and self.extremes[1] < 1 << FLOAT32_EXPONENT
+        if table and named and (source.dtype == np.float32 or (source.dtype == np.float64 and inside)):
             return self._encode_by_table(source, rounding, overflow)
         return self.encode_scaled(source, 0, rounding, overflow)
 
@@ -200,8 +205,10 @@ class Minifloat(Format):
     ) -> Codes:
         """Codes of `x / 2**exponent` with one rounding: the division is never carried out. Else as `encode`.
 
-        `exponent`: integers in -400..400 that broadcast against `x`.
+        `exponent`: integers in -400..400 that broadcast against `x`; others raise HwgenError.
         """
+        if np.abs(exponent).max(initial=0) > MAX_SCALE_EXPONENT:
+            raise HwgenError(f"a scale's exponent lies in -{MAX_SCALE_EXPONENT}..{MAX_SCALE_EXPONENT}")
         real = np.atleast_1d(np.ascontiguousarray(_as_float64(x)))
         code = self._codes_or_minus_one(real, exponent, rounding, overflow)
         if (code < 0).any():
@@ -236,8 +243,8 @@ class Minifloat(Format):
             f'{x:g} lies outside of {self.name}, which has no code for that; overflow="saturate" clips it'
         )
 
-    def _encode_by_table(self, x: npt.NDArray[np.float32], rounding: Rounding, overflow: str) -> Codes:
-        """`encode` of many float32 numbers: round them to odd at 16 bits, then look the code up."""
+    def _encode_by_table(self, x: npt.NDArray[Any], rounding: Rounding, overflow: str) -> Codes:
+        """`encode` of many numbers: round them to odd at 16 bits, then look the code up."""
         table, total = code_table(self, rounding, overflow)
         code = look_up(x, table)
         if not total and (code < 0).any():

@@ -197,6 +197,7 @@ E2M1, UE2M1 = scalar("e2m1"), scalar("ue2m1")
         (lambda: UE2M1.encode([-1], overflow="ieee"), "-1 lies outside of ue2m1"),
         (lambda: E2M1.encode([1], overflow="wrap"), "unknown overflow 'wrap' for e2m1: one of saturate, ieee"),
         (lambda: E2M1.encode([1], "nearest"), "unknown rounding 'nearest': one of half_even, .*odd, stochastic"),
+        (lambda: E2M1.encode_scaled([1], 401), r"a scale's exponent lies in -400..400"),
         (lambda: scalar("int8").encode([1], "nearest"), "unknown rounding 'nearest'"),
         (lambda: Stochastic(0), "stochastic rounding takes 1 to 24 random bits, not 0"),
         (lambda: Stochastic(seed=-1), "the seed of stochastic rounding has 32 bits, which -1 has not"),
