@@ -4,8 +4,8 @@
 
 Codes come as uint8 (int8) arrays; "weights kept" has the right-hand matrix made an operand once, as a network has its
 weights. Both sides run on one BLAS thread, since threads that wait for a busy core make the ratios noise; set
-OPENBLAS_NUM_THREADS for more. Each figure is the best of several rounds that take turns, so that a noisy machine slows all of them alike;
-only the ratios mean something. 0.5 means twice as fast as float32.
+OPENBLAS_NUM_THREADS for more. Each figure is the best of several rounds that take turns, so that a noisy machine slows
+all of them alike; only the ratios mean something. 0.5 means twice as fast as float32.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Callable
 # Read when NumPy loads its BLAS.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from hwgen import golden  # noqa: E402
-from hwgen.formats import Block, Format, get, scalar  # noqa: E402
-from hwgen.formats.multiply import CODE_MULTIPLIERS  # noqa: E402
+from hwgen import golden
+from hwgen.formats import Block, Format, get, scalar
+from hwgen.formats.multiply import CODE_MULTIPLIERS
 
 ROUNDS = 5
 GOAL_ROUNDS = 25
@@ -140,9 +140,15 @@ def main() -> None:
     for title, table in tables.items():
         show(title, table)
     batches = ["x".join(map(str, shape)) for shape in SHAPES[:BATCHES]]
-    worst = max(tables["exact products"][f"e4m3 {shape}"]["codes"] for shape in batches)
-    state = "met" if worst <= GOAL else "MISSED"
-    print(f"\nexact E4M3 matrix products: {worst:.2f} x float32 at worst   goal {GOAL:g} x: {state}")
+    e4m3 = {row: figures for row, figures in tables["exact products"].items() if row.startswith("e4m3 ")}
+    worst = {
+        "from codes, whole batches": max(e4m3[f"e4m3 {shape}"]["codes"] for shape in batches),
+        "weights kept, every shape": max(figures["weights kept"] for figures in e4m3.values()),
+    }
+    print()
+    for name, ratio in worst.items():
+        state = "met" if ratio <= GOAL else "MISSED"
+        print(f"exact E4M3 {name}: {ratio:.2f} x float32 at worst   goal {GOAL:g} x: {state}")
 
 
 if __name__ == "__main__":
