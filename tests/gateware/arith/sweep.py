@@ -35,6 +35,30 @@ int main(int argc, char** argv) {
 """
 
 
+CLOCKED = """
+#include "Vclocked.h"
+#include <cstdint>
+#include <cstdio>
+int main(int argc, char** argv) {
+    Vclocked top;
+    FILE* in = fopen(argv[1], "rb");
+    FILE* out = fopen(argv[2], "wb");
+    top.rst = 0;
+    uint32_t words[IN_WORDS];
+    while (fread(words, 4, IN_WORDS, in) == IN_WORDS) {
+        for (int n = 0; n < IN_WORDS; ++n) top.n.data()[n] = words[n];
+        top.clk = 0;
+        top.eval();
+        fwrite(top.o.data(), 4, OUT_WORDS, out);
+        top.clk = 1;
+        top.eval();
+    }
+    fclose(in);
+    return fclose(out);
+}
+"""
+
+
 @dataclass(frozen=True)
 class Dut:
     """A combinational component; `inputs`: its input ports with their widths, the first in the lowest bits of n."""
@@ -42,6 +66,59 @@ class Dut:
     component: wiring.Component
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[str, ...] = ("o",)
+
+
+class _Clocked(wiring.Component):
+    def __init__(self, dut: Dut):
+        self.dut = dut
+        self.in_words, self.out_words = (
+            max(3, -(-bits // 32))
+            for bits in (
+                sum(width for _, width in dut.inputs),
+                sum(len(wiring_value(dut.component, port)) for port in dut.outputs),
+            )
+        )
+        super().__init__({"n": In(32 * self.in_words), "o": Out(32 * self.out_words)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = self.dut.component
+        start = 0
+        for port, width in self.dut.inputs:
+            m.d.comb += wiring_value(self.dut.component, port).eq(self.n[start : start + width])
+            start += width
+        m.d.comb += self.o.eq(Cat(*(wiring_value(self.dut.component, port) for port in self.dut.outputs)))
+        return m
+
+
+def clocked(dut: Dut, bits: np.ndarray, folder: Path) -> np.ndarray:
+    """The output bits, uint8 (clocks, bits), of each clock before its edge; `bits`, likewise, are the input ports."""
+    top = _Clocked(dut)
+    text = CLOCKED.replace("IN_WORDS", str(top.in_words)).replace("OUT_WORDS", str(top.out_words))
+    (folder / "clocked.v").write_text(to_verilog(top, "clocked"))
+    (folder / "main.cpp").write_text(text)
+    sources = [folder / "clocked.v", CELLS, RTL / "dsp_xcup.sv", RTL / "dsp_ecp5.sv"]
+    args = ["--prefix", "Vclocked", "-Wno-fatal"]
+    simulator = build(sources, "clocked", folder / "simulator", args, [folder / "main.cpp"])
+    padded = np.zeros((len(bits), 32 * top.in_words), dtype=np.uint8)
+    padded[:, : bits.shape[1]] = bits
+    np.packbits(padded, axis=1, bitorder="little").tofile(folder / "in.bin")
+    child.run([simulator, folder / "in.bin", folder / "out.bin"])
+    raw = np.fromfile(folder / "out.bin", dtype=np.uint8).reshape(len(bits), 4 * top.out_words)
+    return np.unpackbits(raw, axis=1, bitorder="little")
+
+
+def to_bits(values: np.ndarray, width: int) -> np.ndarray:
+    """Integers (n, lanes) as bits (n, lanes * width), lane 0 lowest."""
+    values = np.asarray(values, dtype=np.int64)
+    return ((values[..., None] >> np.arange(width)) & 1).astype(np.uint8).reshape(len(values), -1)
+
+
+def from_bits(bits: np.ndarray, width: int, *, is_signed: bool = False) -> np.ndarray:
+    """Integers (n, lanes) of bits (n, lanes * width)."""
+    lanes = bits.reshape(len(bits), -1, width).astype(np.int64)
+    values = lanes @ (np.int64(1) << np.arange(width))
+    return np.where(lanes[..., -1] == 1, values - (1 << width), values) if is_signed else values
 
 
 class _Sweep(wiring.Component):
