@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgen import console
+from hwgen import cli_ip, console
 from hwgen.errors import HwgenError
 from hwgen.version import __version__
 
@@ -306,6 +306,7 @@ def boards(
 
 formats = typer.Typer(invoke_without_command=True, help="List the number formats, or show the codes of one.")
 app.add_typer(formats, name="formats")
+app.add_typer(cli_ip.app, name="ip")
 
 
 @formats.callback()

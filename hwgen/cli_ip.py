@@ -1,0 +1,85 @@
+"""`hwgen ip`: cores to take away, without a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwgen import console
+
+if TYPE_CHECKING:
+    from hwgen.ip import Core
+
+app = typer.Typer(no_args_is_help=True, help="Write a core of its own: Verilog, bench, vectors, resources.")
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the core.")]
+Multiplier = Annotated[
+    str, typer.Option("--multiplier", help="exact, lmul, mitchell, lmul_formula or lmul_formula_trunc.")
+]
+Pipeline = Annotated[str, typer.Option("--pipeline", help="Number of registers on the way, or auto.")]
+Clock = Annotated[float, typer.Option("--clock", min=1, help="Clock in MHz that auto aims at, by an estimate.")]
+FamilyName = Annotated[str, typer.Option("--family", help="FPGA family of that estimate: xcup, ecp5 or ice40.")]
+Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
+
+
+def _registers(pipeline: str) -> int | str:
+    return int(pipeline) if pipeline.isdigit() else pipeline
+
+
+def _write(core: Core, out: Path, as_json: bool) -> None:
+    from hwgen import ip
+
+    with console.progress(f"writing {core.name}") as tell:
+        tell("synthesising for " + " and ".join(ip.REPORTED))
+        report = ip.emit(core, out)
+    if as_json:
+        console.print_json({**core.to_json(), "resources": report})
+        return
+    console.out.print(core.header().replace("// ", "").replace("//", ""), markup=False)
+    console.out.print(ip.resource_text(core.name, report), markup=False)
+    console.out.print(f"written to {out}; its bench runs with: make -C {out}")
+
+
+@app.command()
+def dot(
+    out: Out,
+    a: Annotated[str, typer.Option("--a", help="Format of the first operand: see hwgen formats.")],
+    b: Annotated[str, typer.Option("--b", help="Format of the second operand.")],
+    lanes: Annotated[int, typer.Option("--lanes", help="Lanes; of block formats, their block size.")] = 32,
+    multiplier: Multiplier = "exact",
+    pipeline: Pipeline = "auto",
+    clock: Clock = 200.0,
+    family: FamilyName = "xcup",
+    as_json: Json = False,
+) -> None:
+    """Write a dot product with exact sums, of plain or block-scaled operands."""
+    from hwgen import ip
+    from hwgen.formats import get
+
+    chosen = ip.check_family(family)
+    core = ip.dot_core(
+        get(a),
+        get(b),
+        lanes,
+        multiplier=multiplier,
+        pipeline=_registers(pipeline),
+        megahertz=clock,
+        family=chosen,
+    )
+    _write(core, out, as_json)
+
+
+@app.command()
+def lmul(
+    out: Out,
+    format: Annotated[str, typer.Option("--format", help="A minifloat.")],  # noqa: A002
+    variant: Annotated[str, typer.Option("--variant", help="lmul, mitchell or lmul_formula_trunc.")] = "lmul",
+    as_json: Json = False,
+) -> None:
+    """Write a multiplier that adds codes: L-Mul or a relative."""
+    from hwgen import ip
+    from hwgen.formats import get
+
+    _write(ip.lmul_core(get(format), variant=variant), out, as_json)
