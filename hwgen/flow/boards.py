@@ -127,7 +127,7 @@ def load_board(name_or_path: str | Path) -> Board:
     known = list_boards()
     if text not in known:
         nearest = difflib.get_close_matches(text, known, n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        hint = f"; did you mean {nearest[0]}?" if nearest else "."
         raise HwgenError(f"unknown board {text!r}{hint} Known boards: {', '.join(known)}, or a path to a .toml file")
     return _read(share("boards", f"{text}.toml"))
 

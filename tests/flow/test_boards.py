@@ -72,7 +72,7 @@ def test_pins_agree_with_amaranth_boards(board: str) -> None:
 def test_an_unknown_board_is_told_the_known_ones(name: str, hint: str) -> None:
     with pytest.raises(HwgenError) as caught:
         load_board(name)
-    join = "; " if hint else " "
+    join = "; " if hint else ". "
     known = "Known boards: icebreaker, ultra96, ulx3s, or a path to a .toml file"
     assert str(caught.value) == f"unknown board {name!r}{join}{hint}{known}"
 
