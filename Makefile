@@ -11,7 +11,7 @@ UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train sim bitstream report test unit lint docs bench clean
+.PHONY: help venv train sim bitstream report test unit lint docs bench bench-arith clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ docs: $(STAMP)  ## build the documentation, warnings as errors
 
 bench: $(STAMP)  ## print the comparisons of bench/, as ratios within one run
 	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
+
+bench-arith: $(STAMP)  ## print the sizes of dot products by architecture, and the speed of formats
+	for file in bench/arith_*.py; do $(BIN)/python $$file || exit 1; done
 
 clean:  ## remove everything that was generated, the virtual environment excepted
 	rm -rf build

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwgen import console
+from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
     from hwgen.ip import Core
@@ -83,3 +84,53 @@ def lmul(
     from hwgen.formats import get
 
     _write(ip.lmul_core(get(format), variant=variant), out, as_json)
+
+
+@app.command("mac-array")
+def mac_array(
+    out: Out,
+    a: Annotated[str, typer.Option("--a", help="Format of A.")],
+    b: Annotated[str, typer.Option("--b", help="Format of B.")],
+    rows: Annotated[int, typer.Option("--rows", help="Rows of C that are worked on at a time.")] = 4,
+    cols: Annotated[int, typer.Option("--cols", help="Columns of C that are worked on at a time.")] = 4,
+    lanes: Annotated[int | None, typer.Option("--lanes", help="Lanes of a unit, for formats without blocks.")] = None,
+    depth: Annotated[int, typer.Option("--depth", help="Blocks along the reduction that a tile holds.")] = 16,
+    blocks: Annotated[int, typer.Option("--blocks", min=1, help="Most blocks that one sum is of.")] = 1024,
+    accumulator: Annotated[
+        str, typer.Option("--accumulator", help="Sums over blocks: fixed (exact) or fp32.")
+    ] = "fixed",
+    window: Annotated[
+        tuple[int, int] | None,
+        typer.Option("--window", help="Least and greatest sum of both scales' exponents, for fixed and MX formats."),
+    ] = None,
+    multiplier: Multiplier = "exact",
+    pipeline: Pipeline = "auto",
+    clock: Clock = 200.0,
+    family: FamilyName = "xcup",
+    as_json: Json = False,
+) -> None:
+    """Write an array of dot products that multiplies matrices of any size, tile by tile."""
+    from hwgen import ip, ip_array
+    from hwgen.formats import DynamicFixed, get
+    from hwgen.gateware.dotproduct.array import MacArray
+
+    left, right = get(a), get(b)
+    if isinstance(left, DynamicFixed) or isinstance(right, DynamicFixed):
+        raise HwgenError(f"an array of {a} and {b} is one of integers: give int16 and the like for dfp16")
+    array = MacArray(
+        rows,
+        cols,
+        left,
+        right,
+        lanes=lanes,
+        depth=depth,
+        blocks=blocks,
+        accumulator=accumulator,
+        window=window,
+        multiplier=multiplier,
+        pipeline=_registers(pipeline),
+        megahertz=clock,
+        family=ip.check_family(family),
+    )
+    shapes = ((rows, cols, min(3, blocks)), (2 * rows + 1, 3 * cols, min(depth + 1, blocks)), (1, 2, 1))
+    _write(ip_array.mac_core(array, window, shapes), out, as_json)

@@ -162,7 +162,7 @@ def draw(fmt: Format, rows: int, lanes: int, rng: np.random.Generator) -> Codes:
         drawn = np.where(rare, rng.choice(special, (rows, lanes)), drawn)
     order = finite[np.argsort(fmt.decode(finite), kind="stable")]
     zero = finite[np.argmin(np.abs(fmt.decode(finite)))]
-    drawn[:4] = np.array([order[-1], order[0], zero, order[-1]])[:, None]
+    drawn[:3] = np.array([order[-1], order[0], zero])[:rows, None]
     return np.asarray(drawn, dtype=np.int64)
 
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import subprocess
@@ -11,11 +12,19 @@ from hwgen.cli import app
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+
+
+@pytest.fixture(autouse=True)
+def _drop_refused_components():
+    # A component that is refused while it is made lives as long as the exception: let it go while its test runs.
+    yield
+    gc.collect(0)
+
+
 DOTS = [
     ("mxfp8e4m3", "mxfp4", 32, {"pipeline": 2}),
     ("nvfp4", "nvint4", 16, {"pipeline": 0}),
-    ("e3m2", "int5", 6, {"pipeline": 1}),
-    ("e4m3", "e4m3", 8, {"multiplier": "lmul", "pipeline": 3}),
 ]
 
 
@@ -53,6 +62,8 @@ def test_vectors_hold_zeros_ends_and_specials():
         (["dot", "--a", "e4m3", "--b", "e4m3", "--multiplier", "log"], "unknown multiplier 'log'"),
         (["dot", "--a", "e4m3", "--b", "e4m3", "--family", "max10"], "no delays are known for the FPGA family 'max10'"),
         (["dot", "--a", "bf16", "--b", "bf16"], "at most 128 are summed exactly"),
+        (["mac-array", "--a", "dfp16", "--b", "int4"], "an array of dfp16 and int4 is one of integers: give int16"),
+        (["mac-array", "--a", "mxfp4", "--b", "mxfp4"], "power-of-two scales need a window"),
         (["lmul", "--format", "int8"], "lmul gateware takes minifloat codes, not those of int8"),
         (["lmul", "--format", "mxfp4"], "mxfp4 is a format of blocks or tensors"),
         (["lmul", "--format", "e4m3", "--variant", "exact"], "no gateware multiplies by 'exact'"),
@@ -80,23 +91,20 @@ def test_resources_of_unknown_cells_are_unknown_not_zero():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("a", "b", "lanes", "options"), DOTS)
-def test_a_written_dot_product_passes_its_own_bench(a, b, lanes, options, tmp_path):
+def test_a_written_dot_product_passes_its_own_bench_and_no_other(a, b, lanes, options, tmp_path):
     report = ip.emit(ip.dot_core(get(a), get(b), lanes, **options), tmp_path / "ip", families=("xcup",))
     assert report["xcup"]["lut"] > 0
     code, text = make(tmp_path / "ip")
     assert code == 0, text
     assert "600 vectors, with and without stalls: every output as expected" in text
-
-
-@pytest.mark.slow
-def test_a_wrong_core_fails_its_bench(tmp_path):
-    ip.emit(ip.dot_core(get("e2m1"), get("e2m1"), 2, pipeline=1), tmp_path / "ip", families=())
+    # And it fails where the core does not do what a vector says.
     vectors = json.loads((tmp_path / "ip" / "vectors.json").read_text())
-    vectors[7]["outputs"]["sum"] = str(int(vectors[7]["outputs"]["sum"]) ^ 1)
+    wrong = next(n for n, vector in enumerate(vectors) if vector["outputs"]["nan"] == "0")
+    vectors[wrong]["outputs"]["sum"] = str(int(vectors[wrong]["outputs"]["sum"]) ^ 1)
     (tmp_path / "ip" / "vectors.json").write_text(json.dumps(vectors))
     code, text = make(tmp_path / "ip")
     assert code != 0
-    assert "vector 7, sum:" in text
+    assert f"vector {wrong}, sum:" in text
 
 
 @pytest.mark.slow
