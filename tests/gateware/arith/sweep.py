@@ -198,3 +198,31 @@ class LMulFormula(wiring.Component):
         product = self.function(m, self.format, self.a, self.b)
         m.d.comb += [self.o.eq(fixed(m, product, self.width)), self.bad.eq(~product.finite)]
         return m
+
+
+class Flat(wiring.Component):
+    """A component with streams `i` and `o` whose signals are plain ports, for tests."""
+
+    def __init__(self, dut):
+        self.dut = dut
+        super().__init__(
+            {
+                "i_payload": In(len(wiring_value(dut.i, "payload"))),
+                "i_valid": In(1),
+                "o_payload": Out(len(wiring_value(dut.o, "payload"))),
+                "o_valid": Out(1),
+                "o_ready": In(1),
+            }
+        )
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.dut = self.dut
+        m.d.comb += [
+            self.dut.i.payload.as_value().eq(self.i_payload),
+            self.dut.i.valid.eq(self.i_valid),
+            self.dut.o.ready.eq(self.o_ready),
+            self.o_payload.eq(self.dut.o.payload.as_value()),
+            self.o_valid.eq(self.dut.o.valid),
+        ]
+        return m

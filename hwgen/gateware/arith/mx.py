@@ -1,0 +1,104 @@
+"""Quantizers to block formats with power-of-two scales (OCP Microscaling v1.0, sec. 6.3), from exact fixed point."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.formats import Block
+from hwgen.formats.minifloat import Minifloat
+from hwgen.formats.stochastic import Rounding
+from hwgen.gateware.arith.block_maximum import BlockMaximum, magnitude
+from hwgen.gateware.arith.encode import check_encoder, encode_integer, encode_magnitude, no_stage, normalise
+from hwgen.gateware.arith.rounding import named
+from hwgen.gateware.beat import signature
+from hwgen.gateware.pipeline import carry_frame, register
+from hwgen.ir import Beats
+
+
+class MxQuantize(wiring.Component):
+    """Quantizes blocks of fixed-point numbers: a shared power-of-two scale, elements rounded once and saturated.
+
+    The scale is 2**(floor(log2(max|x|)) - emax), code 0 for a block of zeros.
+    Parameters: `fmt`, a block format with E8M0-like scales; `beats`, the input stream: signed numbers in units of
+    2**lsb, its lanes a divisor of the block's size and its frame a whole number of blocks; `rounding` by name.
+    Ports: `i`, a stream of `beats`; `o`, a stream of beats of as many element codes (`lanes`), with the `scale` code
+    of their block in every beat, and `first` and `last`.
+    Latency: block beats + 5 clocks from a block's first beat in to its first out. Interval: one beat a clock.
+    Raises UnsupportedError for other scales and elements, for scales outside the format, and stochastic rounding;
+    HwgenError for lanes or frames that do not fit the blocks.
+    """
+
+    def __init__(self, fmt: Block, beats: Beats, lsb: int, rounding: Rounding = "half_even"):
+        if not isinstance(fmt, Block) or not fmt.power_scale:
+            raise UnsupportedError(f"the quantizer makes blocks with power-of-two scales, not {fmt.name}")
+        check_encoder(fmt.element, "saturate")
+        if fmt.size % beats.lanes or beats.codes % fmt.size:
+            raise HwgenError(
+                f"blocks of {fmt.size} need lanes that divide them and whole blocks in a frame, "
+                f"not {beats.lanes} lanes and {beats.codes} numbers"
+            )
+        self.base = lsb - fmt.emax + fmt.scale.bias
+        if self.base < 0 or self.base + beats.bits - 1 > fmt.scale.max_magnitude:
+            raise UnsupportedError(
+                f"numbers of {beats.bits} bits in units of 2**{lsb} need scales beyond those of {fmt.name}"
+            )
+        self.format, self.input, self.lsb, self.rounding = fmt, beats, lsb, named(rounding)
+        self.output = Beats(beats.lanes, fmt.element.bits, False, beats.beats)
+        self.block = fmt.size // beats.lanes
+        self.interval = beats.beats
+        layout = {
+            "lanes": data.ArrayLayout(fmt.element.bits, beats.lanes),
+            "scale": fmt.scale.bits,
+            "first": 1,
+            "last": 1,
+        }
+        super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(data.StructLayout(layout)))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.maximum = maximum = BlockMaximum(self.input, self.block)
+        connect(m, flipped(self.i), maximum.i)
+        x = maximum.o
+        enable = carry_frame(m, x, self.o, 3)
+        width = self.input.bits
+        # How far the greatest number is from the top, and where its top bit stands.
+        steps = (width - 1).bit_length()
+        room = 1 << steps
+        word = Signal(room, name="any")
+        m.d.comb += word.eq(Cat(Const(0, room - width), x.p.any))
+        _, zeros = normalise(m, word, steps, "maximum")
+        zeros = register(m, enable, zeros, "zeros")
+        # A block of zeros has the lowest code.
+        something = register(m, enable, x.p.any.any(), "something")
+        scale = Signal(self.format.scale.bits, name="scale_code")
+        m.d.comb += scale.eq(Mux(something, self.base + width - 1 - zeros, 0))
+        scale = register(m, enable, register(m, enable, scale, "scale_1"), "scale_2")
+        m.d.comb += self.o.p.scale.eq(scale)
+        for lane in range(self.input.lanes):
+            m.d.comb += self.o.p.lanes[lane].eq(self._element(m, enable, x.p.lanes[lane], zeros, lane))
+        return m
+
+    def _element(self, m: Module, enable: Value, x: Value, zeros: Value, lane: int) -> Value:
+        """The element's code, three clocks later: magnitude; moved up with the block's maximum; rounded."""
+        width, element = self.input.bits, self.format.element
+        packed = Cat(magnitude(x), x[-1])
+        packed = register(m, enable, packed, f"magnitude_{lane}")
+        moved = Signal(width, name=f"moved_{lane}")
+        m.d.comb += moved.eq(packed[:width] << zeros)
+        moved = register(m, enable, moved, f"up_{lane}")
+        negative = register(m, enable, packed[width], f"negative_{lane}")
+        # The greatest number's top bit now stands for 2**emax.
+        lsb = self.format.emax - (width - 1)
+        if isinstance(element, Minifloat):
+            code = encode_magnitude(
+                m, element, moved, lsb, negative, self.rounding, stage=no_stage, name=f"lane_{lane}"
+            )
+        else:
+            value = Mux(negative, -moved, moved)
+            signal = Signal(value.shape(), name=f"value_{lane}")
+            m.d.comb += signal.eq(value)
+            code = encode_integer(m, element, signal, lsb, self.rounding, name=f"lane_{lane}")
+        out = Signal(element.bits, name=f"code_{lane}")
+        m.d.comb += out.eq(code)
+        return register(m, enable, out, f"element_{lane}")

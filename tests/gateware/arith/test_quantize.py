@@ -1,0 +1,173 @@
+"""Streaming quantizers to block formats and dynamic fixed point, the Hadamard transform and random numbers."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+
+from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.formats import DynamicFixed, Int, Stochastic, get
+from hwgen.gateware.arith.block_maximum import BlockMaximum
+from hwgen.gateware.arith.dfp import DownConvert
+from hwgen.gateware.arith.hadamard import Hadamard
+from hwgen.gateware.arith.mx import MxQuantize
+from hwgen.gateware.arith.stochastic import Lfsr
+from hwgen.ir import Beats
+from tests.gateware.arith.sweep import Dut, Flat, clocked, from_bits, to_bits
+
+MX = ["mxfp8e4m3", "mxfp8e5m2", "mxfp6e3m2", "mxfp6e2m3", "mxfp4", "mxint8"]
+STALLS = ((1.0, 1.0), (0.5, 0.6), (1.0, 0.4), (0.3, 1.0))
+
+
+def numbers(count: int, width: int, rng) -> np.ndarray:
+    """Blocks of 32 numbers of `width` bits: of all sizes, with outliers, zeros, extremes and ties."""
+    size = rng.integers(0, width, (count, 1))
+    x = rng.integers(-(1 << (width - 1)), 1 << (width - 1), (count, 32)) >> size
+    kind = rng.integers(0, 8, count)
+    x[kind == 0] >>= 4
+    x[kind == 0, 0] = 1 << (width - 2)
+    x[kind == 1] = 0
+    x[kind == 2] = rng.choice([-(1 << (width - 1)), (1 << (width - 1)) - 1, 1, -1, 0], ((kind == 2).sum(), 32))
+    # Ties: few bits, the rest half a step.
+    x[kind == 3] &= ~((1 << (width - 5)) - 1)
+    x[kind == 3] |= 1 << (width - 6)
+    return x
+
+
+def stream(dut, beats: np.ndarray, extra: str, *, valid: float, ready: float, seed: int = 0):
+    """(lanes of each output beat, the field `extra` of each) for input `beats` (n, lanes), with random stalls."""
+    rng = np.random.default_rng(seed)
+    got, fields = [], []
+    total = len(beats)
+
+    async def run(ctx):
+        sent, offered, clock = 0, False, 0
+        while len(got) < total:
+            offered = sent < total and (offered or rng.random() < valid)
+            ctx.set(dut.i.valid, offered)
+            if offered:
+                place = sent % dut.input.beats
+                flags = {"first": int(place == 0), "last": int(place == dut.input.beats - 1)}
+                ctx.set(dut.i.payload, {"lanes": beats[sent].tolist(), **flags})
+            ctx.set(dut.o.ready, rng.random() < ready)
+            _, _, can, has, takes, beat = await ctx.tick().sample(dut.i.ready, dut.o.valid, dut.o.ready, dut.o.payload)
+            sent += int(offered and can)
+            offered = offered and not can
+            if has and takes:
+                place = len(got) % dut.input.beats
+                assert (beat.first, beat.last) == (place == 0, place == dut.input.beats - 1)
+                got.append(list(beat.lanes))
+                fields.append(getattr(beat, extra))
+            clock += 1
+            assert clock < 5000 + 100 * total, f"only {len(got)} of {total} beats came out"
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    return np.array(got), np.array(fields)
+
+
+@pytest.mark.parametrize("name", ["mxfp8e4m3", "mxint8"])
+@pytest.mark.parametrize(("valid", "ready"), STALLS)
+def test_mx_blocks_under_stalls(name, valid, ready, rng):
+    fmt, lanes = get(name), 8
+    x = numbers(6, 14, rng)
+    dut = MxQuantize(fmt, Beats(lanes, 14, True, 8), -9)
+    codes, scales = stream(dut, x.reshape(-1, lanes), "scale", valid=valid, ready=ready)
+    want_scales, want = fmt.encode(np.ldexp(x.astype(float), -9))
+    np.testing.assert_array_equal(codes.reshape(-1, 32), want & ((1 << fmt.element.bits) - 1))
+    np.testing.assert_array_equal(scales.reshape(-1, 4), np.repeat(want_scales[:, None], 4, axis=1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MX)
+def test_a_million_lanes_of_mx_blocks(name, tmp_path, rng):
+    fmt, width, blocks = get(name), 20, 32000
+    x = numbers(blocks, width, rng)
+    dut = MxQuantize(fmt, Beats(32, width, True, 1), -13)
+    bits = np.concatenate([to_bits(x, width), np.ones((blocks, 3), np.uint8)], axis=1)
+    # The payload is {last, first, lanes}; then valid; the output is always ready.
+    ports = (("i_payload", 32 * width + 2), ("i_valid", 1), ("o_ready", 1))
+    bits = np.concatenate([bits, np.ones((blocks, 1), np.uint8)], axis=1)
+    out = clocked(Dut(Flat(dut), ports, ("o_payload", "o_valid")), bits, tmp_path)
+    element = fmt.element.bits
+    valid = out[:, 32 * element + 10] == 1
+    codes = from_bits(out[valid, : 32 * element], element)
+    scales = from_bits(out[valid, 32 * element : 32 * element + 8], 8)[:, 0]
+    count = len(codes)
+    assert count >= blocks - 10
+    want_scales, want = fmt.encode(np.ldexp(x[:count].astype(float), -13))
+    np.testing.assert_array_equal(scales, want_scales)
+    np.testing.assert_array_equal(codes, want & ((1 << element) - 1))
+
+
+@pytest.mark.parametrize(("valid", "ready"), STALLS)
+@pytest.mark.parametrize(("bits", "rounding"), [(16, "half_even"), (9, "half_up"), (4, "zero")])
+def test_down_conversion(valid, ready, bits, rounding, rng):
+    fmt, frames, lanes, beats = DynamicFixed(bits), 12, 2, 3
+    size = rng.integers(0, 32, (frames, 1))
+    x = rng.integers(-(1 << 31), 1 << 31, (frames, lanes * beats)) >> size
+    x[0], x[1], x[2, 0], x[3, 0] = 0, -1, -(1 << 31), (1 << 31) - 1
+    dut = DownConvert(fmt, Beats(lanes, 32, True, beats), rounding)
+    codes, shifts = stream(dut, x.reshape(-1, lanes), "shift", valid=valid, ready=ready)
+    for frame, (got, shift) in enumerate(zip(codes.reshape(frames, -1), shifts.reshape(frames, -1), strict=True)):
+        want_shift, want = fmt.down_convert(x[frame], 0, rounding)
+        assert set(shift) == {want_shift}, x[frame]
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fmt", [Int(6), Int(8, narrow=True)])
+@pytest.mark.parametrize("negative", [False, True])
+def test_hadamard(fmt, negative, tmp_path, rng):
+    signs = rng.choice([1, -1], 16) if negative else np.ones(16, int)
+    dut = Hadamard(fmt, signs.tolist())
+    x = rng.integers(fmt.min, fmt.max + 1, (5000, 16))
+    x[0], x[1], x[2] = fmt.min, fmt.max, np.where(signs < 0, fmt.min, fmt.max)
+    bits = np.concatenate([to_bits(x, fmt.bits), np.ones((len(x), 1), np.uint8)], axis=1)
+    out = clocked(Dut(dut, (("i", 16 * fmt.bits), ("enable", 1))), bits, tmp_path)
+    width = dut.shape.width
+    assert width == fmt.bits + 4 + (not fmt.narrow)
+    got = from_bits(out[:, : 16 * width], width, is_signed=True)[4:]
+    k = np.arange(16)
+    matrix = 1 - 2 * (np.bitwise_count(k[:, None] & k) % 2).astype(int)
+    np.testing.assert_array_equal(got, ((x * signs) @ matrix.T)[: len(got)])
+
+
+@pytest.mark.parametrize("stochastic", [Stochastic(), Stochastic(bits=5, seed=77, lanes=3), Stochastic(24, 0, 2)])
+def test_random_numbers(stochastic):
+    dut, got = Lfsr(stochastic), []
+
+    async def run(ctx):
+        for clock in range(40):
+            ctx.set(dut.enable, clock % 3 != 1)
+            if clock % 3 != 1:
+                got.append([ctx.get(dut.random[lane]) for lane in range(stochastic.lanes)])
+            await ctx.tick()
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    simulator.run()
+    want = stochastic.numbers(len(got) * stochastic.lanes).reshape(-1, stochastic.lanes)
+    np.testing.assert_array_equal(got, want)
+
+
+def test_what_cannot_be_quantized_is_refused():
+    beats = Beats(8, 14, True, 8)
+    with pytest.raises(UnsupportedError, match="the quantizer makes blocks with power-of-two scales, not nvfp4"):
+        MxQuantize(get("nvfp4"), beats, -9)
+    with pytest.raises(HwgenError, match="need lanes that divide them and whole blocks in a frame, not 12 lanes"):
+        MxQuantize(get("mxfp4"), Beats(12, 14, True, 8), -9)
+    with pytest.raises(UnsupportedError, match=r"numbers of 14 bits in units of 2\*\*-140 need scales beyond those of"):
+        MxQuantize(get("mxfp4"), beats, -140)
+    with pytest.raises(HwgenError, match="converted down from signed sums of 32 bits, not of 14"):
+        DownConvert(DynamicFixed(), beats)
+    with pytest.raises(HwgenError, match="blocks of 3 beats do not divide a frame of 8"):
+        BlockMaximum(beats, 3)
+    with pytest.raises(HwgenError, match="the greatest magnitude is found of signed lanes only"):
+        BlockMaximum(Beats(8, 14, False, 8), 4)
+    with pytest.raises(HwgenError, match="a Hadamard transform takes signed integers, not uint4"):
+        Hadamard(Int(4, is_signed=False))
+    with pytest.raises(HwgenError, match="a Hadamard transform takes 16 signs, each 1 or -1, not"):
+        Hadamard(Int(4), (1, 2) * 8)
