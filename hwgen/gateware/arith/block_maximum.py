@@ -27,7 +27,8 @@ class BlockMaximum(wiring.Component):
 
     Parameters: `beats`, the input stream, signed; `block`, how many beats are a block, a divisor of the frame's.
     Ports: `i`, a stream of `beats`; `o`, a stream of beats with `any`.
-    Latency: block + 2 clocks from a block's first beat in to its first beat out. Interval: one beat a clock.
+    Latency: block + beats of the frame clocks, from its first beat in to its last out: a beat leaves block + 1 clocks
+    after it came. Interval: one beat a clock.
     Raises HwgenError where blocks do not divide the frame, and for unsigned lanes.
     """
 
@@ -37,7 +38,7 @@ class BlockMaximum(wiring.Component):
         if block < 1 or beats.beats % block:
             raise HwgenError(f"blocks of {block} beats do not divide a frame of {beats.beats}")
         self.input, self.block = beats, block
-        self.interval = beats.beats
+        self.interval, self.latency = beats.beats, block + beats.beats
         super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(output_layout(beats)))})
 
     def elaborate(self, platform):

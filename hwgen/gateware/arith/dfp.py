@@ -26,7 +26,7 @@ class DownConvert(wiring.Component):
     it is whole; `rounding` by name.
     Ports: `i`, a stream of `beats`; `o`, a stream of beats of as many codes (`lanes`), with `shift`, by which the
     shared exponent grows, in every beat, and `first` and `last`.
-    Latency: frame beats + 5 clocks from the first beat in to the first out. Interval: one beat a clock.
+    Latency: 2 * frame beats + 3 clocks from the first beat in to the last out. Interval: one beat a clock.
     Raises HwgenError for other sums, UnsupportedError for stochastic rounding.
     """
 
@@ -35,7 +35,7 @@ class DownConvert(wiring.Component):
             raise HwgenError(f"dynamic fixed point is converted down from signed sums of 32 bits, not of {beats.bits}")
         self.format, self.input, self.rounding = fmt, beats, named(rounding)
         self.output = Beats(beats.lanes, fmt.bits, True, beats.beats)
-        self.interval = beats.beats
+        self.interval, self.latency = beats.beats, 2 * beats.beats + 3
         self.most = SUM_BITS + 1 - fmt.bits
         layout = {
             "lanes": data.ArrayLayout(signed(fmt.bits), beats.lanes),

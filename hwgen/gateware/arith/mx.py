@@ -24,7 +24,8 @@ class MxQuantize(wiring.Component):
     2**lsb, its lanes a divisor of the block's size and its frame a whole number of blocks; `rounding` by name.
     Ports: `i`, a stream of `beats`; `o`, a stream of beats of as many element codes (`lanes`), with the `scale` code
     of their block in every beat, and `first` and `last`.
-    Latency: block beats + 5 clocks from a block's first beat in to its first out. Interval: one beat a clock.
+    Latency: a beat leaves 4 clocks and those of a block after it came: block + frame beats + 3 from first in to last
+    out. Interval: one beat a clock.
     Raises UnsupportedError for other scales and elements, for scales outside the format, and stochastic rounding;
     HwgenError for lanes or frames that do not fit the blocks.
     """
@@ -46,7 +47,7 @@ class MxQuantize(wiring.Component):
         self.format, self.input, self.lsb, self.rounding = fmt, beats, lsb, named(rounding)
         self.output = Beats(beats.lanes, fmt.element.bits, False, beats.beats)
         self.block = fmt.size // beats.lanes
-        self.interval = beats.beats
+        self.interval, self.latency = beats.beats, self.block + beats.beats + 3
         layout = {
             "lanes": data.ArrayLayout(fmt.element.bits, beats.lanes),
             "scale": fmt.scale.bits,

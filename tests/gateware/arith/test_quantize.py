@@ -36,7 +36,7 @@ def numbers(count: int, width: int, rng) -> np.ndarray:
 def stream(dut, beats: np.ndarray, extra: str, *, valid: float, ready: float, seed: int = 0):
     """(lanes of each output beat, the field `extra` of each) for input `beats` (n, lanes), with random stalls."""
     rng = np.random.default_rng(seed)
-    got, fields = [], []
+    got, fields, taken, given = [], [], [], []
     total = len(beats)
 
     async def run(ctx):
@@ -50,13 +50,16 @@ def stream(dut, beats: np.ndarray, extra: str, *, valid: float, ready: float, se
                 ctx.set(dut.i.payload, {"lanes": beats[sent].tolist(), **flags})
             ctx.set(dut.o.ready, rng.random() < ready)
             _, _, can, has, takes, beat = await ctx.tick().sample(dut.i.ready, dut.o.valid, dut.o.ready, dut.o.payload)
-            sent += int(offered and can)
+            if offered and can:
+                taken.append(clock)
+                sent += 1
             offered = offered and not can
             if has and takes:
                 place = len(got) % dut.input.beats
                 assert (beat.first, beat.last) == (place == 0, place == dut.input.beats - 1)
                 got.append(list(beat.lanes))
                 fields.append(getattr(beat, extra))
+                given.append(clock)
             clock += 1
             assert clock < 5000 + 100 * total, f"only {len(got)} of {total} beats came out"
 
@@ -64,6 +67,9 @@ def stream(dut, beats: np.ndarray, extra: str, *, valid: float, ready: float, se
     simulator.add_clock(1e-6)
     simulator.add_testbench(run)
     simulator.run()
+    if (valid, ready) == (1.0, 1.0):
+        assert given[dut.input.beats - 1] - taken[0] == dut.latency
+        assert set(np.diff(given)) == {1}
     return np.array(got), np.array(fields)
 
 
