@@ -55,8 +55,8 @@ def luts(component: wiring.Component) -> tuple[int, int, int]:
 
 
 @contextmanager
-def own_cells() -> Iterator[None]:
-    """The last stage of every shifter in cells of its own, not in the adders'."""
+def planned_alike() -> Iterator[None]:
+    """Every shifter planned as if its last stage took cells of its own, none for the adders' cells."""
     kept, shifted.ABSORBED = shifted.ABSORBED, None
     try:
         yield
@@ -88,7 +88,7 @@ def tried(fmt: Block) -> dict[str, Callable[[], tuple[int, int, int]]]:
     """Architectures by name."""
 
     def apart() -> tuple[int, int, int]:
-        with own_cells():
+        with planned_alike():
             return luts(BlockDot(fmt, fmt, pipeline="auto"))
 
     found: dict[str, Callable[[], tuple[int, int, int]]] = {
@@ -99,12 +99,16 @@ def tried(fmt: Block) -> dict[str, Callable[[], tuple[int, int, int]]]:
     }
     if fmt.element.signed or fmt.name == "mxfp4":
         return found
-    return {**found, "shifts in own cells, 200 MHz": apart, "L-Mul, 200 MHz": lambda: luts(BlockDot(fmt, fmt, "lmul"))}
+    return {
+        **found,
+        "shifters planned alike, 200 MHz": apart,
+        "L-Mul, 200 MHz": lambda: luts(BlockDot(fmt, fmt, "lmul")),
+    }
 
 
 def main() -> None:
     names = sys.argv[1:] or list(PEER)
-    print(f"{'format':11} {'architecture':30} {'LUT':>6} {'FF':>6} {'CARRY4':>7} {'of the peer':>12}")
+    print(f"{'format':11} {'architecture':32} {'LUT':>6} {'FF':>6} {'CARRY4':>7} {'of the peer':>12}")
     for name in names:
         fmt = get(name)
         assert isinstance(fmt, Block)
@@ -113,7 +117,7 @@ def main() -> None:
             lut, ff, carry = measure()
             if not label.startswith("L-Mul"):
                 best[label] = lut
-            print(f"{name:11} {label:30} {lut:6} {ff:6} {carry:7} {lut / PEER[name]:11.0%}", flush=True)
+            print(f"{name:11} {label:32} {lut:6} {ff:6} {carry:7} {lut / PEER[name]:11.0%}", flush=True)
         least = min(best.values()) / PEER[name]
         words = "met" if least <= AIM else "under the peer" if least < 1 else "MISSED"
         print(f"{name:11} best: {least:.0%} of the peer's {PEER[name]} (aim {AIM:.0%}): {words}", flush=True)
