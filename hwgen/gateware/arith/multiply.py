@@ -1,6 +1,6 @@
 """Exact products of two codes, of one format or of two: unnormalised, or in fixed point."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,11 +27,16 @@ def product_bits(a: Format, b: Format) -> int:
     return bits
 
 
+def exponent_shape(a: Minifloat, b: Minifloat) -> Shape:
+    """The shape of the sum of two exponent fields."""
+    return Shape.cast(range((1 << a.exponent_bits) + (1 << b.exponent_bits) - 1))
+
+
 def multiply(m: Module, a_format: Minifloat, b_format: Minifloat, a: Value, b: Value, name: str = "product") -> Product:
     """The exact product of two minifloat codes, unnormalised, combinational: significands multiply, exponents add."""
     x, y = unpack(a_format, a), unpack(b_format, b)
     significand = Signal(len(x.significand) + len(y.significand), name=f"{name}_significand")
-    exponent = Signal(range((1 << len(x.exponent)) + (1 << len(y.exponent)) - 1), name=f"{name}_exponent")
+    exponent = Signal(exponent_shape(a_format, b_format), name=f"{name}_exponent")
     m.d.comb += [significand.eq(x.significand * y.significand), exponent.eq(x.exponent + y.exponent)]
     return Product(x.sign ^ y.sign, significand, exponent, x.base + y.base, x.least + y.least, x.finite & y.finite)
 
@@ -70,18 +75,14 @@ class Multiply(wiring.Component):
     def __init__(self, a_format: Format, b_format: Format):
         self.a_format, self.b_format = (minifloat(fmt, "the multiplier") for fmt in (a_format, b_format))
         self.latency, self.interval = 0, 1
-        # The shapes of the outputs are those of the arithmetic, made here on a module that is thrown away.
-        x, y = Const(0, a_format.bits), Const(0, b_format.bits)
-        shape = multiply(Module(), self.a_format, self.b_format, x, y)
         ports = {
             "a": In(a_format.bits),
             "b": In(b_format.bits),
             "sign": Out(1),
-            "significand": Out(len(shape.significand)),
-            "exponent": Out(len(shape.exponent)),
+            "significand": Out(a_format.mantissa_bits + b_format.mantissa_bits + 2),
+            "exponent": Out(exponent_shape(self.a_format, self.b_format)),
             "special": Out(1),
         }
-        self.base = shape.base
         super().__init__(ports)
 
     def elaborate(self, platform):

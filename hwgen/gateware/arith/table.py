@@ -35,6 +35,24 @@ def _split(fmt: Format, code: Value) -> tuple[Value, Value, list[int]]:
     return Const(0, 1), code[: fmt.bits], worths
 
 
+def table_bits(fmt: Format) -> int:
+    """Bits of a code that go into a table."""
+    return fmt.magnitude_bits if isinstance(fmt, Minifloat) else int(fmt.bits)
+
+
+def check_table(a_format: Format, b_format: Format) -> None:
+    """Raises UnsupportedError for a table of products that would be too large, and for other formats."""
+    for fmt in (a_format, b_format):
+        if not isinstance(fmt, Minifloat | Int | Fixed):
+            raise UnsupportedError(f"no table multiplies {fmt.name} codes")
+    inputs = table_bits(a_format) + table_bits(b_format)
+    if inputs > MAX_TABLE_BITS:
+        raise UnsupportedError(
+            f"a table of products of {a_format.name} and {b_format.name} has {inputs} inputs; at most "
+            f"{MAX_TABLE_BITS} are looked up"
+        )
+
+
 def look_up(m: Module, index: Value, words: list[int], width: int, name: str, family: str = "") -> Signal:
     """The `width` bits of words[index], combinational; on "xcup" a table of 64 words takes one LUT a bit."""
     out = Signal(width, name=name)
@@ -62,14 +80,9 @@ def multiply_by_table(
     The word is unsigned if both formats are minifloats or unsigned, else in two's complement. NaN and infinity count
     as 0. Raises UnsupportedError where the table would have more than `MAX_TABLE_BITS` inputs.
     """
+    check_table(a_format, b_format)
     a_sign, a_index, a_worths = _split(a_format, a)
     b_sign, b_index, b_worths = _split(b_format, b)
-    inputs = len(a_index) + len(b_index)
-    if inputs > MAX_TABLE_BITS:
-        raise UnsupportedError(
-            f"a table of products of {a_format.name} and {b_format.name} has {inputs} inputs; at most "
-            f"{MAX_TABLE_BITS} are looked up"
-        )
     products = [x * y for y in b_worths for x in a_worths]
     is_signed = min(products) < 0
     bits = max(max(abs(p) for p in products).bit_length(), 1) + is_signed
@@ -87,12 +100,9 @@ class MultiplyByTable(wiring.Component):
     """
 
     def __init__(self, a_format: Format, b_format: Format, *, family: str = ""):
-        for fmt in (a_format, b_format):
-            if not isinstance(fmt, Minifloat | Int | Fixed):
-                raise UnsupportedError(f"no table multiplies {fmt.name} codes")
+        check_table(a_format, b_format)
         self.a_format, self.b_format, self.family = a_format, b_format, family
         self.latency, self.interval = 0, 1
-        multiply_by_table(Module(), a_format, b_format, Const(0, a_format.bits), Const(0, b_format.bits))
         shape = signed(product_bits(a_format, b_format))
         super().__init__({"a": In(a_format.bits), "b": In(b_format.bits), "o": Out(shape)})
 

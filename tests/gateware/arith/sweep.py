@@ -69,43 +69,47 @@ class Dut:
 
 
 class _Clocked(wiring.Component):
-    def __init__(self, dut: Dut):
-        self.dut = dut
-        self.in_words, self.out_words = (
-            max(3, -(-bits // 32))
-            for bits in (
-                sum(width for _, width in dut.inputs),
-                sum(len(wiring_value(dut.component, port)) for port in dut.outputs),
-            )
-        )
+    def __init__(self, duts: list[Dut]):
+        self.duts = duts
+        self.in_widths = [sum(width for _, width in dut.inputs) for dut in duts]
+        self.out_widths = [sum(len(wiring_value(d.component, port)) for port in d.outputs) for d in duts]
+        self.in_words, self.out_words = (max(3, -(-sum(w) // 32)) for w in (self.in_widths, self.out_widths))
         super().__init__({"n": In(32 * self.in_words), "o": Out(32 * self.out_words)})
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.dut = self.dut.component
-        start = 0
-        for port, width in self.dut.inputs:
-            m.d.comb += wiring_value(self.dut.component, port).eq(self.n[start : start + width])
-            start += width
-        m.d.comb += self.o.eq(Cat(*(wiring_value(self.dut.component, port) for port in self.dut.outputs)))
+        start, outs = 0, []
+        for index, dut in enumerate(self.duts):
+            m.submodules[f"dut_{index}"] = dut.component
+            for port, width in dut.inputs:
+                m.d.comb += wiring_value(dut.component, port).eq(self.n[start : start + width])
+                start += width
+            outs += [wiring_value(dut.component, port) for port in dut.outputs]
+        m.d.comb += self.o.eq(Cat(*outs))
         return m
 
 
-def clocked(dut: Dut, bits: np.ndarray, folder: Path) -> np.ndarray:
-    """The output bits, uint8 (clocks, bits), of each clock before its edge; `bits`, likewise, are the input ports."""
-    top = _Clocked(dut)
+def clocked(duts: list[Dut], bits: list[np.ndarray], folder: Path) -> list[np.ndarray]:
+    """The output bits of each component, uint8 (clocks, bits), in each clock before its edge.
+
+    `bits`, likewise and of as many clocks each, are what their input ports get. One simulator runs them all.
+    """
+    top = _Clocked(duts)
     text = CLOCKED.replace("IN_WORDS", str(top.in_words)).replace("OUT_WORDS", str(top.out_words))
     (folder / "clocked.v").write_text(to_verilog(top, "clocked"))
     (folder / "main.cpp").write_text(text)
     sources = [folder / "clocked.v", CELLS, RTL / "dsp_xcup.sv", RTL / "dsp_ecp5.sv"]
     args = ["--prefix", "Vclocked", "-Wno-fatal"]
     simulator = build(sources, "clocked", folder / "simulator", args, [folder / "main.cpp"])
-    padded = np.zeros((len(bits), 32 * top.in_words), dtype=np.uint8)
-    padded[:, : bits.shape[1]] = bits
+    together = np.concatenate(bits, axis=1)
+    padded = np.zeros((len(together), 32 * top.in_words), dtype=np.uint8)
+    padded[:, : together.shape[1]] = together
     np.packbits(padded, axis=1, bitorder="little").tofile(folder / "in.bin")
     child.run([simulator, folder / "in.bin", folder / "out.bin"])
-    raw = np.fromfile(folder / "out.bin", dtype=np.uint8).reshape(len(bits), 4 * top.out_words)
-    return np.unpackbits(raw, axis=1, bitorder="little")
+    raw = np.fromfile(folder / "out.bin", dtype=np.uint8).reshape(len(together), 4 * top.out_words)
+    out = np.unpackbits(raw, axis=1, bitorder="little")
+    ends = np.cumsum(top.out_widths)
+    return [out[:, end - width : end] for end, width in zip(ends, top.out_widths, strict=True)]
 
 
 def to_bits(values: np.ndarray, width: int) -> np.ndarray:
@@ -188,9 +192,8 @@ class LMulFormula(wiring.Component):
 
     def __init__(self, fmt, function):
         self.format, self.function = fmt, function
-        shape = function(Module(), fmt, Const(0, fmt.bits), Const(0, fmt.bits))
-        self.lsb = shape.lsb
-        self.width = len(shape.significand) + 2 * ((1 << fmt.exponent_bits) - 1) + 1
+        self.lsb = 2 - 2 * fmt.bias - fmt.mantissa_bits
+        self.width = fmt.mantissa_bits + 2 + 2 * ((1 << fmt.exponent_bits) - 1) + 1
         super().__init__({"a": In(fmt.bits), "b": In(fmt.bits), "o": Out(self.width), "bad": Out(1)})
 
     def elaborate(self, platform):

@@ -86,25 +86,27 @@ def test_mx_blocks_under_stalls(name, valid, ready, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MX)
-def test_a_million_lanes_of_mx_blocks(name, tmp_path, rng):
-    fmt, width, blocks = get(name), 20, 32000
+def test_a_million_lanes_of_every_mx_format(tmp_path, rng):
+    width, blocks, lanes = 20, 32000, 8
     x = numbers(blocks, width, rng)
-    dut = MxQuantize(fmt, Beats(32, width, True, 1), -13)
-    bits = np.concatenate([to_bits(x, width), np.ones((blocks, 3), np.uint8)], axis=1)
-    # The payload is {last, first, lanes}; then valid; the output is always ready.
-    ports = (("i_payload", 32 * width + 2), ("i_valid", 1), ("o_ready", 1))
-    bits = np.concatenate([bits, np.ones((blocks, 1), np.uint8)], axis=1)
-    out = clocked(Dut(Flat(dut), ports, ("o_payload", "o_valid")), bits, tmp_path)
-    element = fmt.element.bits
-    valid = out[:, 32 * element + 10] == 1
-    codes = from_bits(out[valid, : 32 * element], element)
-    scales = from_bits(out[valid, 32 * element : 32 * element + 8], 8)[:, 0]
-    count = len(codes)
-    assert count >= blocks - 10
-    want_scales, want = fmt.encode(np.ldexp(x[:count].astype(float), -13))
-    np.testing.assert_array_equal(scales, want_scales)
-    np.testing.assert_array_equal(codes, want & ((1 << element) - 1))
+    beats = x.reshape(-1, lanes)
+    flags = np.tile([[1, 0], [0, 0], [0, 0], [0, 1]], (blocks, 1)).astype(np.uint8)
+    # The payload is {last, first, lanes}; then valid and the output's ready, always high.
+    stimulus = np.concatenate([to_bits(beats, width), flags, np.ones((len(beats), 2), np.uint8)], axis=1)
+    ports = (("i_payload", lanes * width + 2), ("i_valid", 1), ("o_ready", 1))
+    units = [MxQuantize(get(name), Beats(lanes, width, True, 4), -13) for name in MX]
+    duts = [Dut(Flat(unit), ports, ("o_payload", "o_valid")) for unit in units]
+    for unit, out in zip(units, clocked(duts, [stimulus] * len(units), tmp_path), strict=True):
+        element = unit.format.element.bits
+        out = out[out[:, -1] == 1]
+        out = out[: len(out) // 4 * 4]
+        count = len(out) // 4
+        assert count >= blocks - 4
+        codes = from_bits(out[:, : lanes * element], element).reshape(count, 32)
+        scales = from_bits(out[:, lanes * element : lanes * element + 8], 8).reshape(count, 4)
+        want_scales, want = unit.format.encode(np.ldexp(x[:count].astype(float), -13))
+        np.testing.assert_array_equal(scales, np.repeat(want_scales[:, None], 4, axis=1), err_msg=unit.format.name)
+        np.testing.assert_array_equal(codes, want & ((1 << element) - 1), err_msg=unit.format.name)
 
 
 @pytest.mark.parametrize(("valid", "ready"), STALLS)
@@ -123,21 +125,22 @@ def test_down_conversion(valid, ready, bits, rounding, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fmt", [Int(6), Int(8, narrow=True)])
-@pytest.mark.parametrize("negative", [False, True])
-def test_hadamard(fmt, negative, tmp_path, rng):
-    signs = rng.choice([1, -1], 16) if negative else np.ones(16, int)
-    dut = Hadamard(fmt, signs.tolist())
-    x = rng.integers(fmt.min, fmt.max + 1, (5000, 16))
-    x[0], x[1], x[2] = fmt.min, fmt.max, np.where(signs < 0, fmt.min, fmt.max)
-    bits = np.concatenate([to_bits(x, fmt.bits), np.ones((len(x), 1), np.uint8)], axis=1)
-    out = clocked(Dut(dut, (("i", 16 * fmt.bits), ("enable", 1))), bits, tmp_path)
-    width = dut.shape.width
-    assert width == fmt.bits + 4 + (not fmt.narrow)
-    got = from_bits(out[:, : 16 * width], width, is_signed=True)[4:]
+def test_hadamard(tmp_path, rng):
     k = np.arange(16)
     matrix = 1 - 2 * (np.bitwise_count(k[:, None] & k) % 2).astype(int)
-    np.testing.assert_array_equal(got, ((x * signs) @ matrix.T)[: len(got)])
+    duts, want, bits = [], [], []
+    for fmt in (Int(6), Int(8, narrow=True)):
+        for signs in (np.ones(16, int), rng.choice([1, -1], 16)):
+            x = rng.integers(fmt.min, fmt.max + 1, (5000, 16))
+            x[0], x[1], x[2] = fmt.min, fmt.max, np.where(signs < 0, fmt.min, fmt.max)
+            duts.append(Dut(Hadamard(fmt, signs.tolist()), (("i", 16 * fmt.bits), ("enable", 1))))
+            bits.append(np.concatenate([to_bits(x, fmt.bits), np.ones((len(x), 1), np.uint8)], axis=1))
+            want.append((x * signs) @ matrix.T)
+    for dut, sums, out in zip(duts, want, clocked(duts, bits, tmp_path), strict=True):
+        fmt, width = dut.component.format, dut.component.shape.width
+        assert width == fmt.bits + 4 + (not fmt.narrow)
+        got = from_bits(out, width, is_signed=True)[dut.component.latency :]
+        np.testing.assert_array_equal(got, sums[: len(got)])
 
 
 @pytest.mark.parametrize("stochastic", [Stochastic(), Stochastic(bits=5, seed=77, lanes=3), Stochastic(24, 0, 2)])

@@ -13,7 +13,7 @@ from hwgen.gateware.arith.dsp import PackedMultiply
 from hwgen.gateware.arith.khot import KHotMultiply
 from hwgen.gateware.arith.multiply import product_bits
 from hwgen.gateware.arith.table import MultiplyByTable
-from hwgen.gateware.arith.tree import AdderTree, levels
+from hwgen.gateware.arith.tree import AdderTree, bounds, levels
 from hwgen.gateware.verilog import to_verilog
 from hwgen.tools.yosys import parse_stat, run_script
 from tests.gateware.arith.sweep import Dut, clocked, from_bits, pairs, sweep, to_bits
@@ -77,22 +77,25 @@ def test_k_hot_parameters_are_checked():
         KHotMultiply(Int(8), 0, 4)
 
 
+TREES = [(signed(6), 9, 3), (unsigned(5), 10, 3), (signed(13), 32, 3), (signed(7), 11, 2), (unsigned(4), 2, 3)]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("shape", "lanes", "arity"),
-    [(signed(6), 9, 3), (unsigned(5), 10, 3), (signed(13), 32, 3), (signed(7), 11, 2), (unsigned(4), 2, 3)],
-)
-def test_adder_trees(shape, lanes, arity, tmp_path, rng):
-    dut = AdderTree(shape, lanes, arity=arity, pipelined=True)
-    assert dut.latency == levels(lanes, arity)
-    low, high = (-(1 << (shape.width - 1)), (1 << (shape.width - 1)) - 1) if shape.signed else (0, 2**shape.width - 1)
-    values = rng.integers(low, high + 1, (3000, lanes))
-    values[:3] = [[low] * lanes, [high] * lanes, [low, high] * (lanes // 2) + [0] * (lanes % 2)]
-    bits = np.concatenate([to_bits(values, shape.width), np.ones((len(values), 1), np.uint8)], axis=1)
-    out = clocked(Dut(dut, (("i", shape.width * lanes), ("enable", 1))), bits, tmp_path)
-    width = Shape.cast(dut.shape).width
-    got = from_bits(out[:, :width], width, is_signed=shape.signed)[:, 0]
-    np.testing.assert_array_equal(got[dut.latency :], values.sum(axis=1)[: len(values) - dut.latency])
+def test_adder_trees(tmp_path, rng):
+    duts, values, bits = [], [], []
+    for shape, lanes, arity in TREES:
+        dut = AdderTree(shape, lanes, arity=arity, pipelined=True)
+        assert dut.latency == levels(lanes, arity)
+        low, high = bounds(shape)
+        x = rng.integers(low, high + 1, (3000, lanes))
+        x[:3] = [[low] * lanes, [high] * lanes, [low, high] * (lanes // 2) + [0] * (lanes % 2)]
+        duts.append(Dut(dut, (("i", shape.width * lanes), ("enable", 1))))
+        values.append(x)
+        bits.append(np.concatenate([to_bits(x, shape.width), np.ones((len(x), 1), np.uint8)], axis=1))
+    for dut, x, out in zip(duts, values, clocked(duts, bits, tmp_path), strict=True):
+        shape, latency = Shape.cast(dut.component.shape), dut.component.latency
+        got = from_bits(out, shape.width, is_signed=shape.signed)[:, 0]
+        np.testing.assert_array_equal(got[latency:], x.sum(axis=1)[: len(x) - latency])
 
 
 def test_tree_parameters_are_checked():
@@ -114,24 +117,26 @@ PACKINGS = [
 ]
 
 
+def often_extreme(fmt, shape, rng):
+    """Random codes with the extreme ones drawn often."""
+    return np.where(rng.random(shape) < 0.3, rng.choice(fmt.code_range, shape), rng.choice(fmt.codes(), shape))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("a", "b", "rows", "cols", "device"), PACKINGS)
-def test_packed_products(a, b, rows, cols, device, tmp_path, rng):
-    dut = PackedMultiply(a, b, rows, cols, device)
+def test_packed_products(tmp_path, rng):
     clocks = 20000
-    x, y = (
-        np.where(
-            rng.random((clocks, n)) < 0.3, rng.choice(fmt.code_range, (clocks, n)), rng.choice(fmt.codes(), (clocks, n))
-        )
-        for fmt, n in ((a, rows), (b, cols))
-    )
     enable = (rng.random(clocks) < 0.7).astype(np.uint8)
-    bits = np.concatenate([to_bits(x, a.bits), to_bits(y, b.bits), enable[:, None]], axis=1)
-    ports = (("a", a.bits * rows), ("b", b.bits * cols), ("enable", 1))
-    out = clocked(Dut(dut, ports), bits, tmp_path)[:, : dut.field * rows * cols]
-    got = from_bits(out, dut.field, is_signed=dut.signed)[enable == 1][dut.latency :]
-    want = (x[:, :, None] * y[:, None, :]).reshape(clocks, -1)[enable == 1]
-    np.testing.assert_array_equal(got, want[: len(got)])
+    duts, want, bits = [], [], []
+    for a, b, rows, cols, device in PACKINGS:
+        x, y = often_extreme(a, (clocks, rows), rng), often_extreme(b, (clocks, cols), rng)
+        ports = (("a", a.bits * rows), ("b", b.bits * cols), ("enable", 1))
+        duts.append(Dut(PackedMultiply(a, b, rows, cols, device), ports))
+        bits.append(np.concatenate([to_bits(x, a.bits), to_bits(y, b.bits), enable[:, None]], axis=1))
+        want.append((x[:, :, None] * y[:, None, :]).reshape(clocks, -1)[enable == 1])
+    for packing, dut, products, out in zip(PACKINGS, duts, want, clocked(duts, bits, tmp_path), strict=True):
+        unit = dut.component
+        got = from_bits(out, unit.field, is_signed=unit.signed)[enable == 1][unit.latency :]
+        np.testing.assert_array_equal(got, products[: len(got)], err_msg=str(packing))
 
 
 def test_packings_that_do_not_fit_are_refused():
