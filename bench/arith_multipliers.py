@@ -25,10 +25,9 @@ from hwgen.formats import get
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.multiply import lmul
 from hwgen.gateware.arith.convert import MultiplyRounded
-from hwgen.gateware.arith.lmul import LMul
-from hwgen.gateware.arith.lmul_cells import takes_cells
+from hwgen.gateware.arith.lmul import LMul, has_own_form
 from hwgen.gateware.arith.multiply import Multiply, MultiplyFixed
-from hwgen.gateware.arith.table import MAX_TABLE_BITS, MultiplyByTable
+from hwgen.gateware.arith.table import MAX_TABLE_BITS, MultiplyByTable, RoundByTable
 from hwgen.gateware.verilog import to_verilog
 from hwgen.tools.cache import step
 from hwgen.tools.files import digest
@@ -108,9 +107,9 @@ def rows(fmt: Minifloat) -> list[tuple[str, Size, float]]:
     """(name, size, error) of every multiplier of one format."""
 
     def adder(variant: str, *, finite: bool) -> Size:
-        families = ("", "xcup") if takes_cells(fmt, variant) else ("",)
+        families = ("", "xcup") if has_own_form(fmt, variant, "xcup") else ("",)
         sizes = [measure(LMul(fmt, fmt, variant, family=family, finite=finite)) for family in families]
-        return min(sizes, key=lambda size: size.lut)
+        return min(sizes, key=lambda size: (size.lut, size.carry))
 
     found = []
     for variant in ("lmul", "mitchell", "lmul_formula_trunc"):
@@ -124,7 +123,10 @@ def rows(fmt: Minifloat) -> list[tuple[str, Size, float]]:
     found.append(("exact, rounded", measure(MultiplyRounded(fmt, fmt, fmt)), rounded))
     if 2 * fmt.magnitude_bits <= MAX_TABLE_BITS:
         sizes = [measure(MultiplyByTable(fmt, fmt, family=family)) for family in ("", "xcup")]
-        found.append(("table, exact", min(sizes, key=lambda size: size.lut), 0.0))
+        found.append(("table, exact", min(sizes, key=lambda size: (size.lut, size.carry)), 0.0))
+        if fmt.special == "none":
+            sizes = [measure(RoundByTable(fmt, family=family)) for family in ("", "xcup")]
+            found.append(("table, rounded", min(sizes, key=lambda size: (size.lut, size.carry)), rounded))
     return found
 
 

@@ -21,6 +21,7 @@ from hwgen.formats.minifloat import Minifloat
 from hwgen.gateware.arith.fields import Fields, fields, minifloat
 from hwgen.gateware.arith.lmul_cells import packed_in_cells, takes_cells
 from hwgen.gateware.arith.product import Product
+from hwgen.gateware.arith.table import multiply_codes_by_table
 from hwgen.gateware.pipeline import register
 
 VARIANTS = ("lmul", "mitchell", "lmul_formula_trunc")
@@ -53,17 +54,46 @@ def lmul(
     """The code of the product of the codes `a` and `b`, combinational, by a variant of `VARIANTS`.
 
     finite: promises that neither operand is NaN or infinity, which saves their detection. family: "xcup" takes cells
-    placed by hand where there are such (`takes_cells`).
+    placed by hand, or a table of one LUT a bit, where there is such a form (`has_own_form`).
     """
     check_lmul(fmt, fmt, variant)
     if family == "xcup" and takes_cells(fmt, variant):
         return packed_in_cells(m, fmt, a, b, correction(fmt, variant), finite=finite)
+    if family == "xcup" and takes_table(fmt):
+
+        def word(x: int, y: int) -> int:
+            return _word(fmt, x, y, correction(fmt, variant), truncated=variant == "lmul_formula_trunc")
+
+        return multiply_codes_by_table(m, fmt, a, b, word, signed_zero=False, family=family)
     x, y = fields(fmt, a), fields(fmt, b)
     add = _truncated if variant == "lmul_formula_trunc" else _packed
     c = correction(fmt, variant)
     total = Signal(range(2 * (1 << fmt.magnitude_bits) - 1 + c), name="total")
     m.d.comb += total.eq(add(fmt, x, y, c))
     return _limited(m, fmt, x, y, total, finite)
+
+
+def takes_table(fmt: Minifloat) -> bool:
+    """Whether one LUT a bit of the result holds all products."""
+    return fmt.special == "none" and fmt.has_subnormals and 2 * fmt.magnitude_bits <= 6
+
+
+def has_own_form(fmt: Minifloat, variant: str, family: str) -> bool:
+    """Whether `lmul` makes something else for this family than plain logic."""
+    return family == "xcup" and (takes_cells(fmt, variant) or takes_table(fmt))
+
+
+def _word(fmt: Minifloat, x: int, y: int, c: int, *, truncated: bool) -> int:
+    """The product's bits below the sign, of those of both operands; for formats without NaN and infinity."""
+    m, one = fmt.mantissa_bits, 1 << fmt.mantissa_bits
+    total = x + y + c - (fmt.bias << m)
+    if truncated:
+        significand = one + x % one + y % one + c
+        carry = significand >= 2 * one
+        total = (((x >> m) + (y >> m) - fmt.bias + carry) << m) + (significand >> carry) - one
+    if min(x, y, total) < one:
+        return 0
+    return min(total, fmt.max_magnitude)
 
 
 def lmul_formula(m: Module, fmt: Minifloat, a: Value, b: Value) -> Product:

@@ -3,6 +3,8 @@
 Signs stay out of the table, so that a pair of four-bit minifloats has six inputs to it, as many as one LUT.
 """
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -12,7 +14,7 @@ from hwgen.formats import Format, Int
 from hwgen.formats.fixed import Fixed
 from hwgen.formats.minifloat import Minifloat
 from hwgen.gateware.arith.cells import lut
-from hwgen.gateware.arith.fields import fields
+from hwgen.gateware.arith.fields import fields, minifloat
 from hwgen.gateware.arith.multiply import product_bits
 
 MAX_TABLE_BITS = 10
@@ -90,6 +92,51 @@ def multiply_by_table(
     return a_sign ^ b_sign, word.as_signed() if is_signed else word
 
 
+def _worth(fmt: Minifloat, magnitude: int) -> int:
+    """What a magnitude's bits are worth in units of 2**fmt.lsb."""
+    significand, exponent = fmt.significand_exponent(magnitude)
+    return int(significand) << int(exponent - fmt.lsb)
+
+
+def rounded_word(fmt: Minifloat, x: int, y: int) -> int:
+    """The magnitude nearest to the product of two; of two that are as near the even one. Saturates."""
+    # In units of 2**(2 * lsb), and twice that, so that midpoints are integers.
+    exact = 2 * _worth(fmt, x) * _worth(fmt, y)
+    unit = -fmt.lsb
+    for word in range(fmt.max_magnitude):
+        middle = _worth(fmt, word) + _worth(fmt, word + 1)
+        scaled = middle << unit if unit >= 0 else middle / (1 << -unit)
+        if exact < scaled or (exact == scaled and word % 2 == 0):
+            return word
+    return fmt.max_magnitude
+
+
+def multiply_codes_by_table(
+    m: Module,
+    fmt: Minifloat,
+    a: Value,
+    b: Value,
+    word: Callable[[int, int], int],
+    *,
+    signed_zero: bool,
+    name: str = "table",
+    family: str = "",
+) -> Value:
+    """A code whose bits below the sign are `word` of those of both operands; the sign is the operands' xor.
+
+    signed_zero: whether a zero keeps that sign. Raises UnsupportedError for a table that is too large.
+    """
+    check_table(fmt, fmt)
+    x, y = fields(fmt, a), fields(fmt, b)
+    size = range(1 << fmt.magnitude_bits)
+    words = [word(p, q) for q in size for p in size]
+    magnitude = look_up(m, Cat(x.magnitude, y.magnitude), words, fmt.magnitude_bits, name, family)
+    if not fmt.has_sign:
+        return magnitude
+    sign = x.sign ^ y.sign
+    return Cat(magnitude, sign if signed_zero else sign & magnitude.any())
+
+
 class MultiplyByTable(wiring.Component):
     """Exact product of two small codes, looked up.
 
@@ -110,4 +157,33 @@ class MultiplyByTable(wiring.Component):
         m = Module()
         sign, word = multiply_by_table(m, self.a_format, self.b_format, self.a, self.b, family=self.family)
         m.d.comb += self.o.eq(Mux(sign, -word, word))
+        return m
+
+
+class RoundByTable(wiring.Component):
+    """The product of two codes of one small minifloat, rounded half to even to a code of it, looked up.
+
+    Parameters: `fmt`, a minifloat without NaN and infinity whose codes have five bits below the sign at most; `family`
+    as for `MultiplyByTable`. Ports: `a`, `b`, `o`. Zeros keep the sign of the product.
+    Latency: 0. Interval: 1. Raises UnsupportedError for other formats.
+    """
+
+    def __init__(self, fmt: Format, *, family: str = ""):
+        self.format, self.family = minifloat(fmt, "the table of rounded products"), family
+        check_table(fmt, fmt)
+        if self.format.special != "none" or not self.format.has_subnormals:
+            raise UnsupportedError(
+                f"no table of rounded products is made for {fmt.name}, which has codes that are no numbers or no zero"
+            )
+        self.latency, self.interval = 0, 1
+        super().__init__({"a": In(fmt.bits), "b": In(fmt.bits), "o": Out(fmt.bits)})
+
+    def elaborate(self, platform):
+        m = Module()
+
+        def word(x: int, y: int) -> int:
+            return rounded_word(self.format, x, y)
+
+        code = multiply_codes_by_table(m, self.format, self.a, self.b, word, signed_zero=True, family=self.family)
+        m.d.comb += self.o.eq(code)
         return m

@@ -49,7 +49,7 @@ def test_l_mul(name, variant, tmp_path):
     prove_equal(lmul_reference(fmt, variant), gateware(LMul(fmt, fmt, variant), tmp_path), timeout=100)
 
 
-@pytest.mark.parametrize("name", ["e4m3", "e4m3full", "e3m2", "e2m3"])
+@pytest.mark.parametrize("name", ["e4m3", "e4m3full", "e3m2", "e2m3", "e2m1"])
 @pytest.mark.parametrize("variant", ["lmul", "mitchell"])
 def test_l_mul_in_placed_cells(name, variant, tmp_path):
     fmt = get(name)

@@ -6,8 +6,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Int, get
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.multiply import lmul as golden
-from hwgen.gateware.arith.lmul import VARIANTS, LMul
-from hwgen.gateware.arith.lmul_cells import takes_cells
+from hwgen.gateware.arith.lmul import VARIANTS, LMul, has_own_form
 from tests.gateware.arith.formats import MINIFLOATS
 from tests.gateware.arith.sweep import Dut, pairs, sweep
 
@@ -21,7 +20,7 @@ def test_every_pair_of_codes(tmp_path):
         for fmt in ZEROED
         for variant in VARIANTS
         for family in ("", "xcup")
-        if not family or takes_cells(fmt, variant)
+        if not family or has_own_form(fmt, variant, family)
     ]
     assert sum(family == "xcup" for _, _, family in cases) >= 12
     duts = [Dut(LMul(f, f, v, family=family), (("a", f.bits), ("b", f.bits))) for f, v, family in cases]
@@ -39,7 +38,7 @@ def test_finite_multipliers_of_every_pair_of_numbers(tmp_path):
         if fmt.special != "none"
         for variant in VARIANTS
         for family in ("", "xcup")
-        if not family or takes_cells(fmt, variant)
+        if not family or has_own_form(fmt, variant, family)
     ]
     duts = [Dut(LMul(f, f, v, family=family, finite=True), (("a", f.bits), ("b", f.bits))) for f, v, family in cases]
     for (fmt, variant, family), (got,) in zip(cases, sweep(duts, tmp_path), strict=True):

@@ -12,7 +12,7 @@ from hwgen.formats.multiply import product
 from hwgen.gateware.arith.dsp import PackedMultiply
 from hwgen.gateware.arith.khot import KHotMultiply
 from hwgen.gateware.arith.multiply import product_bits
-from hwgen.gateware.arith.table import MultiplyByTable
+from hwgen.gateware.arith.table import MultiplyByTable, RoundByTable
 from hwgen.gateware.arith.tree import AdderTree, bounds, levels
 from hwgen.gateware.verilog import to_verilog
 from hwgen.tools.yosys import parse_stat, run_script
@@ -38,6 +38,21 @@ def test_table_multipliers_of_every_pair_of_codes(tmp_path):
         want[finite] = significand << (exponent - a.lsb - b.lsb)
         both = np.where(finite, two(got, product_bits(a, b)), 0)
         np.testing.assert_array_equal(both, want, err_msg=f"{a.name} x {b.name} {family}")
+
+
+@pytest.mark.slow
+def test_tables_of_rounded_products(tmp_path):
+    formats = [get("e2m1"), Minifloat(1, 2, 0), Minifloat(3, 0, 3), Minifloat(3, 2, 3), Minifloat(2, 1, -2)]
+    cases = [(fmt, family) for fmt in formats for family in ("", "xcup")]
+    duts = [Dut(RoundByTable(fmt, family=family), (("a", fmt.bits), ("b", fmt.bits))) for fmt, family in cases]
+    for (fmt, family), (got,) in zip(cases, sweep(duts, tmp_path), strict=True):
+        x, y = (fmt.decode(code) for code in pairs(fmt.bits, fmt.bits))
+        np.testing.assert_array_equal(got, fmt.encode(x * y), err_msg=f"{fmt.name} {family}")
+
+
+def test_tables_of_rounded_products_need_numbers():
+    with pytest.raises(UnsupportedError, match="no table of rounded products is made for e2m1_nan, which has codes"):
+        RoundByTable(Minifloat(2, 1, 1, "nan"))
 
 
 def test_large_tables_are_refused():
