@@ -110,7 +110,7 @@ def test_zero_points_of_inputs_and_weights_fold_into_the_product() -> None:
     frozen = same(g)
     op = frozen.nodes[0].op
     assert isinstance(op, MatVec)
-    assert op.weight_format == Int(5)
+    assert op.weight_format == Int.holding(int(op.weight.min()), int(op.weight.max()))
     np.testing.assert_array_equal(op.bias, -5 * op.worth.sum(axis=1))
 
 
@@ -133,7 +133,7 @@ def test_negated_weights_widen_only_if_they_must() -> None:
     g = graph(Quantize(U4), Dense(weight, Int(4)), affine([-1.0, 1.0]), Quantize(U4, (4.0,)), shape=(2,))
     op = same(g).nodes[0].op
     assert isinstance(op, MatVec)
-    assert op.weight_format == Int(5)
+    assert op.weight_format == Int.holding(int(op.weight.min()), int(op.weight.max()))
     op = same(graph(Quantize(U4), Dense(weight, Int(4)), affine([1.0, -1.0]), Quantize(U4), shape=(2,))).nodes[0].op
     assert isinstance(op, MatVec)
     assert op.weight_format == Int(4)
