@@ -18,6 +18,15 @@ from hwgen.passes.chain import chain
 from hwgen.passes.requantize import dyadic
 
 RNG = np.random.default_rng(11)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test draws the same numbers, whichever tests ran before it."""
+    global RNG
+    RNG = np.random.default_rng(11)
+
+
 U4 = Int(4, is_signed=False)
 
 
