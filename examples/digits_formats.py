@@ -3,6 +3,7 @@
     FORMAT=e4m3 hwgen train examples/digits_formats.py -o build/digits-e4m3
 
 e4m3, e5m2, e3m2, e2m3, e2m1: weights and activations in the OCP minifloat, per-tensor float scales (Brevitas).
+e5m2 trains, but its sums need more bits than a matrix unit carries, so that compiling it is refused.
 dfp16: 16-bit codes with one power of two for each tensor, dynamic fixed point with static exponents.
 """
 

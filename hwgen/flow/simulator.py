@@ -171,7 +171,7 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
         yield path
     except ToolFailedError:
         raise  # its message names a log in here
-    except BaseException:
+    except BaseException:  # an interrupt too must leave nothing behind; it goes on
         shutil.rmtree(path, ignore_errors=True)
         raise
     else:

@@ -52,7 +52,7 @@ def connect(
         device = Device(target, link, about, stack.pop_all(), patience, retries)
     try:
         device.check()
-    except BaseException:
+    except BaseException:  # an interrupt too must end the simulated board; it goes on
         device.close()
         raise
     return device

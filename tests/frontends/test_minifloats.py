@@ -66,7 +66,7 @@ def test_codes_are_those_of_the_executor(weight: str, activation: str, relu: boo
     assert np.allclose(golden.predict(frozen, x), run[frozen.outputs[0]], rtol=1e-4, atol=1e-5)
 
 
-def test_power_of_two_scales_leave_no_ties_at_all(tmp_path: Path) -> None:
+def test_inputs_on_rounding_boundaries_differ_only_by_ties(tmp_path: Path) -> None:
     path = network("e2m1", "e2m1", tmp_path / "m.onnx", relu=False)
     imported = qonnx.load(path)
     frozen = passes.freeze(imported)
