@@ -45,8 +45,12 @@ _SYNTH: dict[Family, str] = {
 # their own registers are slower than a small multiplier of LUTs, far to reach and soon used up: those whose product has
 # less than 11 bits, the limit that Yosys itself has for the iCE40, are turned into adders first.
 _SMALL = ("select -set small t:$mul r:Y_WIDTH<11 %i", "alumacc @small")
+# `synth_ecp5` defines the cells, and its last look at the hierarchy reads every module that instantiates one with
+# parameters, a MULT18X18D for instance, from its Verilog once more: what came out was that module as it was written,
+# not mapped. Modules that come from RTLIL have no Verilog to go back to.
+_FORGET_VERILOG = ("write_rtlil design.il", "design -reset", "read_rtlil design.il")
 _PREPARE: dict[Family, tuple[str, ...]] = {
-    "ecp5": ("proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
+    "ecp5": (*_FORGET_VERILOG, "proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
     "ice40": (),
     "xcup": (),
 }

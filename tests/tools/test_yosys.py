@@ -32,6 +32,9 @@ def test_a_script_has_the_sources_the_kept_modules_and_the_outputs() -> None:
         'read_verilog -sv -DX=1 "a b.v"',
         "hierarchy -top top",
         "setattr -mod -set keep_hierarchy 1 top.l0",
+        "write_rtlil design.il",
+        "design -reset",
+        "read_rtlil design.il",
         "proc",
         "opt_expr",
         "opt_clean",
@@ -77,6 +80,19 @@ def test_small_products_take_no_multiplier(tmp_path: Path, family: yosys.Family,
     done = yosys.synthesise([source], "top", family, tmp_path / "out")
     assert done.statistics.total.dsp == dsps
     assert (done.statistics.total.lut == 0) == bool(dsps)
+
+
+def test_logic_beside_an_instantiated_multiplier_is_mapped(tmp_path: Path) -> None:
+    source = tmp_path / "top.v"
+    pins = ", ".join(f".A{bit}(a[{bit}]), .B{bit}(b[{bit}]), .P{bit}(p[{bit}])" for bit in range(18))
+    source.write_text(
+        "module top(input [17:0] a, b, c, output [17:0] y); wire [17:0] p; assign y = p + c;\n"
+        f"MULT18X18D #(.REG_OUTPUT_CLK(\"NONE\")) one ({pins}, .SIGNEDA(1'b0), .SIGNEDB(1'b0)); endmodule\n"
+    )
+    done = yosys.synthesise([source], "top", "ecp5", tmp_path / "out")
+    assert done.statistics.unknown == ()
+    assert done.statistics.total.dsp == 1
+    assert done.statistics.total.carry == 9
 
 
 @pytest.mark.slow
