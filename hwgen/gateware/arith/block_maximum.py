@@ -1,6 +1,8 @@
 """Holds back the beats of a block until the block's greatest magnitude is known."""
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from collections.abc import Callable
+
+from amaranth.hdl import Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -17,7 +19,7 @@ def magnitude(value: Value) -> Value:
 
 
 def output_layout(beats: Beats) -> data.StructLayout:
-    """A beat of `lanes`, `first`, `last`, and `any`, the bits that are set in a magnitude of its block."""
+    """A beat of `lanes`, `first`, `last`, and `any`, the bits that are set in a measure of its block."""
     lanes = data.ArrayLayout(lane_shape(beats), beats.lanes)
     return data.StructLayout({"lanes": lanes, "first": 1, "last": 1, "any": beats.bits})
 
@@ -25,19 +27,21 @@ def output_layout(beats: Beats) -> data.StructLayout:
 class BlockMaximum(wiring.Component):
     """Adds to each beat the bitwise or of all magnitudes of its block; its top bit is that of the greatest of them.
 
-    Parameters: `beats`, the input stream, signed; `block`, how many beats are a block, a divisor of the frame's.
+    Parameters: `beats`, the input stream, signed; `block`, how many beats are a block, a divisor of the frame's;
+    `measure`, what is put together of each magnitude instead of itself, of as many bits: a function whose top bit never
+    falls as the magnitude grows.
     Ports: `i`, a stream of `beats`; `o`, a stream of beats with `any`.
     Latency: block + beats of the frame clocks, from its first beat in to its last out: a beat leaves block + 1 clocks
     after it came. Interval: one beat a clock.
     Raises HwgenError where blocks do not divide the frame, and for unsigned lanes.
     """
 
-    def __init__(self, beats: Beats, block: int):
+    def __init__(self, beats: Beats, block: int, measure: Callable[[Value], Value] = lambda value: value):
         if not beats.signed:
             raise HwgenError("the greatest magnitude is found of signed lanes only")
         if block < 1 or beats.beats % block:
             raise HwgenError(f"blocks of {block} beats do not divide a frame of {beats.beats}")
-        self.input, self.block = beats, block
+        self.input, self.block, self.measure = beats, block, measure
         self.interval, self.latency = beats.beats, block + beats.beats
         super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(output_layout(beats)))})
 
@@ -51,9 +55,11 @@ class BlockMaximum(wiring.Component):
         _, _, leaves = counter(m, give, self.block, "left")
         before, so_far = Signal(self.input.bits), Signal(self.input.bits)
         own = Signal(self.input.bits, name="own")
-        bits: Value = magnitude(self.i.p.lanes[0])
-        for lane in range(1, self.input.lanes):
-            bits = bits | magnitude(self.i.p.lanes[lane])
+        bits: Value = Const(0, self.input.bits)
+        for lane in range(self.input.lanes):
+            size = Signal(self.input.bits, name=f"magnitude_{lane}")
+            m.d.comb += size.eq(magnitude(self.i.p.lanes[lane]))
+            bits = bits | self.measure(size)
         m.d.comb += [
             own.eq(bits),
             so_far.eq(own | Mux(starts, 0, before)),

@@ -15,6 +15,11 @@ from hwgen.ir import Beats
 from tests.gateware.arith.sweep import Dut, Flat, clocked, from_bits, to_bits
 
 MX = ["mxfp8e4m3", "mxfp8e5m2", "mxfp6e3m2", "mxfp6e2m3", "mxfp4", "mxint8"]
+# Scales of few bits: of these numbers some blocks ask for less and some for more than the format has.
+NARROW = ["block<e2m1,ue3m0b8_nosub,32>", "block<fixed<8,2>n,ue3m0b6_nosub,32>", "block<e4m3,ue2m0b13_nosub,32>"]
+# Format, scale mode.
+MODES = [*((name, "floor") for name in (*MX, *NARROW)), *((name, "even") for name in (*MX, *NARROW))]
+MODES += [("mxfp4", "ceil"), ("mxint8", "ceil"), (NARROW[1], "ceil")]
 STALLS = ((1.0, 1.0), (0.5, 0.6), (1.0, 0.4), (0.3, 1.0))
 
 
@@ -30,6 +35,12 @@ def numbers(count: int, width: int, rng) -> np.ndarray:
     # Ties: few bits, the rest half a step.
     x[kind == 3] &= ~((1 << (width - 5)) - 1)
     x[kind == 3] |= 1 << (width - 6)
+    # Greatest magnitudes at and around powers of two and where a mantissa's rounding carries.
+    top = rng.integers(1, width, count)
+    less = rng.integers(0, 12, count)
+    near = np.where(less < 3, (1 << top) - 2 + less, (1 << top) - (1 << np.maximum(top - less, 0)) + (less % 2))
+    x[kind == 4] >>= 6
+    x[kind == 4, 5] = np.where(less % 3 == 0, -near, np.minimum(near, (1 << (width - 1)) - 1))[kind == 4]
     return x
 
 
@@ -73,20 +84,20 @@ def stream(dut, beats: np.ndarray, extra: str, *, valid: float, ready: float, se
     return np.array(got), np.array(fields)
 
 
-@pytest.mark.parametrize("name", ["mxfp8e4m3", "mxint8"])
+@pytest.mark.parametrize(("name", "mode"), [("mxfp8e4m3", "floor"), ("mxint8", "even"), (NARROW[0], "ceil")])
 @pytest.mark.parametrize(("valid", "ready"), STALLS)
-def test_mx_blocks_under_stalls(name, valid, ready, rng):
+def test_mx_blocks_under_stalls(name, mode, valid, ready, rng):
     fmt, lanes = get(name), 8
     x = numbers(6, 14, rng)
-    dut = MxQuantize(fmt, Beats(lanes, 14, True, 8), -9)
+    dut = MxQuantize(fmt, Beats(lanes, 14, True, 8), -9, scale_mode=mode)
     codes, scales = stream(dut, x.reshape(-1, lanes), "scale", valid=valid, ready=ready)
-    want_scales, want = fmt.encode(np.ldexp(x.astype(float), -9))
+    want_scales, want = fmt.encode(np.ldexp(x.astype(float), -9), scale_mode=mode)
     np.testing.assert_array_equal(codes.reshape(-1, 32), want & ((1 << fmt.element.bits) - 1))
     np.testing.assert_array_equal(scales.reshape(-1, 4), np.repeat(want_scales[:, None], 4, axis=1))
 
 
 @pytest.mark.slow
-def test_a_million_lanes_of_every_mx_format(tmp_path, rng):
+def test_a_million_lanes_of_every_mx_format_and_scale_mode(tmp_path, rng):
     width, blocks, lanes = 20, 32000, 8
     x = numbers(blocks, width, rng)
     beats = x.reshape(-1, lanes)
@@ -94,7 +105,7 @@ def test_a_million_lanes_of_every_mx_format(tmp_path, rng):
     # The payload is {last, first, lanes}; then valid and the output's ready, always high.
     stimulus = np.concatenate([to_bits(beats, width), flags, np.ones((len(beats), 2), np.uint8)], axis=1)
     ports = (("i_payload", lanes * width + 2), ("i_valid", 1), ("o_ready", 1))
-    units = [MxQuantize(get(name), Beats(lanes, width, True, 4), -13) for name in MX]
+    units = [MxQuantize(get(name), Beats(lanes, width, True, 4), -13, scale_mode=mode) for name, mode in MODES]
     duts = [Dut(Flat(unit), ports, ("o_payload", "o_valid")) for unit in units]
     for unit, out in zip(units, clocked(duts, [stimulus] * len(units), tmp_path), strict=True):
         element = unit.format.element.bits
@@ -103,10 +114,11 @@ def test_a_million_lanes_of_every_mx_format(tmp_path, rng):
         count = len(out) // 4
         assert count >= blocks - 4
         codes = from_bits(out[:, : lanes * element], element).reshape(count, 32)
-        scales = from_bits(out[:, lanes * element : lanes * element + 8], 8).reshape(count, 4)
-        want_scales, want = unit.format.encode(np.ldexp(x[:count].astype(float), -13))
-        np.testing.assert_array_equal(scales, np.repeat(want_scales[:, None], 4, axis=1), err_msg=unit.format.name)
-        np.testing.assert_array_equal(codes, want & ((1 << element) - 1), err_msg=unit.format.name)
+        scales = from_bits(out[:, lanes * element : -3], unit.format.scale.bits).reshape(count, 4)
+        name = f"{unit.format.name} {unit.scale_mode}"
+        want_scales, want = unit.format.encode(np.ldexp(x[:count].astype(float), -13), scale_mode=unit.scale_mode)
+        np.testing.assert_array_equal(scales, np.repeat(want_scales[:, None], 4, axis=1), err_msg=name)
+        np.testing.assert_array_equal(codes, want & ((1 << element) - 1), err_msg=name)
 
 
 @pytest.mark.parametrize(("valid", "ready"), STALLS)
@@ -164,8 +176,12 @@ def test_random_numbers(stochastic):
 
 def test_what_cannot_be_quantized_is_refused():
     beats = Beats(8, 14, True, 8)
-    with pytest.raises(UnsupportedError, match="the quantizer makes blocks with power-of-two scales, not nvfp4"):
+    with pytest.raises(UnsupportedError, match="makes power-of-two scales; those of nvfp4, e4m3, have a mantissa"):
         MxQuantize(get("nvfp4"), beats, -9)
+    with pytest.raises(UnsupportedError, match="makes blocks with power-of-two scales, not dfp16"):
+        MxQuantize(get("dfp16"), beats, -9)
+    with pytest.raises(HwgenError, match="unknown scale mode 'nearest': one of floor, even, ceil"):
+        MxQuantize(get("mxfp4"), beats, -9, scale_mode="nearest")
     with pytest.raises(HwgenError, match="need lanes that divide them and whole blocks in a frame, not 12 lanes"):
         MxQuantize(get("mxfp4"), Beats(12, 14, True, 8), -9)
     with pytest.raises(UnsupportedError, match=r"numbers of 14 bits in units of 2\*\*-140 need scales beyond those of"):
