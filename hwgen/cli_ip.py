@@ -86,6 +86,44 @@ def lmul(
     _write(ip.lmul_core(get(format), variant=variant), out, as_json)
 
 
+@app.command()
+def quantize(
+    out: Out,
+    to: Annotated[str, typer.Option("--to", help="Format of the codes: a scalar one, mx..., or dfp16 and the like.")],
+    bits: Annotated[int | None, typer.Option("--bits", help="Bits of the signed numbers; 16, for dfp 32.")] = None,
+    lsb: Annotated[int, typer.Option("--lsb", help="They come in units of 2^lsb.")] = 0,
+    lanes: Annotated[int, typer.Option("--lanes", help="Numbers a beat; of block formats a divisor of the size.")] = 8,
+    frame: Annotated[
+        int | None, typer.Option("--frame", help="Numbers of a frame; of dfp those that share an exponent.")
+    ] = None,
+    rounding: Annotated[
+        str, typer.Option("--rounding", help="half_even, half_up, half_away, zero, down, up, odd and others.")
+    ] = "half_even",
+    scale_mode: Annotated[
+        str | None, typer.Option("--scale-mode", help="Of block formats: floor (the default), even or ceil.")
+    ] = None,
+    overflow: Annotated[str, typer.Option("--overflow", help="Of minifloats: saturate or ieee.")] = "saturate",
+    as_json: Json = False,
+) -> None:
+    """Write a quantizer: a stream of integers in, a stream of codes out, with scales where the format has them."""
+    from hwgen import ip_quantize
+    from hwgen.formats import DynamicFixed, get
+
+    fmt = get(to)
+    usual = 32 if isinstance(fmt, DynamicFixed) else 16
+    core = ip_quantize.quantize_core(
+        fmt,
+        usual if bits is None else bits,
+        lanes,
+        lsb=lsb,
+        frame=frame,
+        rounding=rounding,
+        scale_mode=scale_mode,
+        overflow=overflow,
+    )
+    _write(core, out, as_json)
+
+
 @app.command("mac-array")
 def mac_array(
     out: Out,

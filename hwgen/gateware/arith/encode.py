@@ -195,7 +195,7 @@ def encode_integer(
     cut = fmt.lsb - lsb
     word = Cat(Const(0, max(0, -cut)), value)
     word = word.as_signed() if value.shape().signed else word
-    whole: Value = word
+    whole: Value
     if cut > 0:
         # Shifted out entirely, the floor is 0 or -1: one bit of sign is kept.
         long = Signal(value.shape() if len(value) > cut else signed(cut + 1), name=f"{name}_long")
@@ -210,6 +210,9 @@ def encode_integer(
         packed = stage(Cat(kept, up), f"{name}_floor")
         kept, up = (packed[:-1].as_signed() if kept.shape().signed else packed[:-1]), packed[-1]
         whole = kept + up
+    else:
+        held = stage(word, f"{name}_floor")
+        whole = held.as_signed() if word.shape().signed else held
     rounded = Signal(whole.shape(), name=f"{name}_rounded")
     m.d.comb += rounded.eq(whole)
     return Mux(rounded < low, low, Mux(rounded > high, high, rounded))[: fmt.bits]
