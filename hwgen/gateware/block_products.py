@@ -1,0 +1,87 @@
+"""Sums of products of block-scaled elements: a dot product of elements, moved by the two scales."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from amaranth.hdl import Cat, Const, Signal, Value
+
+from hwgen import ops
+from hwgen.formats import Blocked, Format
+from hwgen.gateware.dotproduct.dot import DotProduct
+from hwgen.gateware.pipeline import register, rom
+
+MEGAHERTZ, FAMILY = 100.0, "ecp5"
+"""What the dot product of the elements is pipelined for: the open boards' pace."""
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """Weights by (row of the ROM, PE lane, SIMD lane): element codes, and by (row, PE lane) the scales' codes."""
+
+    element: Format
+    elements: np.ndarray
+    scales: np.ndarray
+
+
+def block_weights(op: ops.MatVec, codes: np.ndarray) -> BlockWeights:
+    """The weights `codes` (row, PE lane, SIMD lane) of `op`; those that are no blocks have scale code 0."""
+    fmt = op.weight_format
+    if not isinstance(fmt, Blocked):
+        return BlockWeights(fmt, codes, np.zeros(codes.shape[:2], dtype=np.int64))
+    return BlockWeights(fmt.block.element, fmt.elements(codes), fmt.scales(codes)[:, :, 0])
+
+
+def element_dot(op: ops.MatVec, simd: int) -> DotProduct:
+    """The unit that multiplies SIMD elements of the input and of the weights and adds up the products."""
+    assert isinstance(op.input_format, Blocked)
+    fmt = op.weight_format
+    weight = fmt.block.element if isinstance(fmt, Blocked) else fmt
+    element = op.input_format.block.element
+
+    def unit(pipeline: int | str) -> DotProduct:
+        return DotProduct(element, weight, simd, op.multiplier, pipeline, MEGAHERTZ, FAMILY)
+
+    made = unit("auto")
+    return made if made.latency else unit(1)
+
+
+def block_totals(m, enable, row, operands: Value, scale: Value, weights: BlockWeights, dots: list[DotProduct], width):
+    """Totals of the PE lanes, in units of the accumulator, modulo 2**width; a clock behind the dot products.
+
+    `operands`: the packed element codes of the SIMD lanes, `scale` their scale's code; both a clock after `row`.
+    """
+    shape = weights.elements.shape
+    columns = rom(m, enable, row, weights.elements.reshape(shape[0], -1), "weights")
+    bits = weights.element.bits
+    codes = [_widened(column, bits) for column in columns]
+    scales = rom(m, enable, row, weights.scales, "weight_scales")
+    totals = []
+    for pe, unit in enumerate(dots):
+        m.submodules[f"dot_{pe}"] = unit
+        m.d.comb += [
+            unit.enable.eq(enable),
+            unit.valid.eq(1),
+            Value.cast(unit.a).eq(operands),
+            Value.cast(unit.b).eq(Cat(codes[pe * shape[2] : (pe + 1) * shape[2]])),
+        ]
+        total = Signal(width, name=f"moved_{pe}")
+        # Both scales count from their formats' least, which the accumulator's unit has taken in.
+        amount = scale + scales[pe]
+        for clock in range(unit.latency):
+            amount = register(m, enable, amount, f"amount_{pe}_{clock}")
+        m.d.comb += total.eq((_sign_extended(unit.sum, width) << amount)[:width])
+        totals.append(register(m, enable, total, f"total_{pe}").as_signed())
+    return totals
+
+
+def _widened(column: Value, bits: int) -> Value:
+    """A code of `bits` bits from what the ROM holds of it: bits that no weight has are not stored."""
+    if len(column) >= bits:
+        return column[:bits]
+    fill = column[-1] if column.shape().signed else Const(0, 1)
+    return Cat(column, fill.replicate(bits - len(column)))
+
+
+def _sign_extended(value: Value, width: int) -> Value:
+    fill = value[-1] if value.shape().signed else Const(0, 1)
+    return Cat(value, fill.replicate(max(0, width - len(value))))

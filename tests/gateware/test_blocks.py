@@ -1,0 +1,97 @@
+"""Matrix units, quantizers and converters on blocks that share a scale, against the layers' definitions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hwgen import ops
+from hwgen.errors import HwgenError
+from hwgen.formats import Blocked, Int, get
+from hwgen.gateware.beat import beats_of
+from hwgen.gateware.block_quantize import BlockQuantize
+from hwgen.gateware.matvec import MatVec
+from hwgen.gateware.width import Gather, Scatter
+from hwgen.ir import Beats, Fold, TensorType
+from hwgen.passes.blocks import scales_of
+from tests.gateware.bench import check
+
+STALLS = ((1.0, 1.0), (0.6, 0.5))
+
+
+def blocked(element: str, low: int = -4, high: int = 3, size: int = 8) -> Blocked:
+    return Blocked(replace(get(element), scale=scales_of(low, high), size=size))
+
+
+def numbers(shape, rng) -> np.ndarray:
+    return rng.normal(size=shape) * 2.0 ** rng.integers(-5, 4, (*shape[:-1], 1))
+
+
+PAIRS = [("mxfp4", "mxfp4"), ("mxint8", "mxint8"), ("mxfp6e3m2", "mxfp8e4m3"), ("int4", "mxfp4"), ("mxint8", "mxfp4")]
+
+
+@pytest.mark.parametrize(("weight", "x"), PAIRS)
+@pytest.mark.parametrize("fold", [Fold(1, 4), Fold(2, 2)], ids=str)
+def test_matrix_units_on_blocks(weight, x, fold, rng):
+    kind = TensorType((16,), blocked(x))
+    fmt = get(weight) if weight == "int4" else blocked(weight, -3, 2)
+    weights = fmt.encode(numbers((6, 16), rng) * (3 if weight == "int4" else 1))
+    op = ops.MatVec(weights, fmt, rng.integers(-99, 99, 6), input_format=kind.format)
+    codes = kind.encode(numbers((5, 16), rng))
+    check(lambda: MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
+@pytest.mark.parametrize("window", [(-6, 1), (-20, 12), (-3, -2)])
+@pytest.mark.parametrize("lanes", [1, 4, 8])
+def test_quantizers_to_blocks(name, window, lanes, rng):
+    x = TensorType((24,), Int(12))
+    op = ops.BlockQuantize(blocked(name, *window), -6)
+    codes = rng.integers(-2048, 2048, (6, 24)) >> rng.integers(0, 12, (6, 1))
+    codes[2], codes[3, :8] = 0, -2048
+    check(lambda: BlockQuantize(op, x, lanes), op.run(codes), codes)
+
+
+@pytest.mark.parametrize(("lanes", "to"), [(1, 8), (2, 4), (8, 2), (4, 1)])
+def test_converters_keep_what_a_block_shares(lanes, to, rng):
+    kind = TensorType((16,), blocked("mxfp4"))
+    beats = beats_of(kind, lanes)
+    assert (beats.bits, beats.shared) == (4, 3)
+    codes = kind.encode(numbers((5, 16), rng))
+    check(lambda: (Gather if to > lanes else Scatter)(beats, to), codes, codes)
+
+
+def test_beats_pack_what_codes_share_once(rng):
+    beats = beats_of(TensorType((16,), blocked("mxfp4")), 4)
+    codes = TensorType((16,), blocked("mxfp4")).encode(numbers((3, 16), rng))
+    assert (beats.lane_bits, beats.data_bits, beats.payload_bits, beats.bytes_per_frame) == (16, 19, 21, 12)
+    np.testing.assert_array_equal(beats.unpack(beats.pack(codes)), codes)
+    word = int.from_bytes(beats.pack(codes)[:3], "little")
+    assert word >> 16 == codes[0, 0] >> 4
+    assert beats.to_json()["shared"] == 3
+    codes[1, 6] ^= 16
+    with pytest.raises(HwgenError, match=r"beat 5: lane 2 has \d in its shared bits, lane 0 \d"):
+        beats.pack(codes)
+    with pytest.raises(HwgenError, match="codes that share bits are unsigned and share 1 or more"):
+        Beats(4, 4, True, 4, 3)
+    with pytest.raises(HwgenError, match="lanes must divide the blocks: 16 lanes, blocks of 8"):
+        beats_of(TensorType((16,), blocked("mxfp4")), 16)
+
+
+def test_folds_stay_within_blocks():
+    kind = TensorType((16,), blocked("mxfp4"))
+    op = ops.MatVec(np.zeros((4, 16), int), blocked("mxfp4"), input_format=kind.format)
+    with pytest.raises(HwgenError, match="SIMD must divide the blocks: SIMD=16, blocks of 8"):
+        op.cycles(kind, Fold(1, 16))
+
+
+def test_what_no_blocks_are_made_of_is_refused():
+    op = ops.BlockQuantize(blocked("mxfp4"), 0)
+    with pytest.raises(HwgenError, match="blocks of 8 do not divide 12 channels"):
+        op.infer(TensorType((12,), Int(8)))
+    with pytest.raises(HwgenError, match="blocks are made of integers, not of e4m3"):
+        op.infer(TensorType((8,), get("e4m3")))
+    with pytest.raises(HwgenError, match="numbers of 60 bits cannot be made blocks; at most 53 are proven"):
+        op.infer(TensorType((8,), Int(60)))
+    with pytest.raises(HwgenError, match="unknown rounding 'up_and_down'"):
+        ops.BlockQuantize(blocked("mxfp4"), 0, "up_and_down")
