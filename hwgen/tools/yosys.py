@@ -44,6 +44,8 @@ _SYNTH: dict[Family, str] = {
 # Passes before synthesis. On ECP5 Yosys would put products of two bits and more on the 18x18 multipliers, which without
 # their own registers are slower than a small multiplier of LUTs, far to reach and soon used up: those whose product has
 # less than 11 bits, the limit that Yosys itself has for the iCE40, are turned into adders first.
+# On UltraScale+ a LUT6_2 that was placed by hand is marked to be elaborated again once Yosys has read its own library;
+# that happens after flattening, and would undo it.
 _SMALL = ("select -set small t:$mul r:Y_WIDTH<11 %i", "alumacc @small")
 # `synth_ecp5` defines the cells, and its last look at the hierarchy reads every module that instantiates one with
 # parameters, a MULT18X18D for instance, from its Verilog once more: what came out was that module as it was written,
@@ -52,7 +54,7 @@ _FORGET_VERILOG = ("write_rtlil design.il", "design -reset", "read_rtlil design.
 _PREPARE: dict[Family, tuple[str, ...]] = {
     "ecp5": (*_FORGET_VERILOG, "proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
     "ice40": (),
-    "xcup": (),
+    "xcup": ("setattr -unset reprocess_after",),
 }
 
 _RUNNER = Path(__file__).with_name("pyosys_run.py")

@@ -27,26 +27,44 @@ def sum_shape(shapes: Sequence[Shape]) -> Shape:
 
 
 def ternary_sum(m: Module, values: Sequence[Value], name: str) -> Signal:
-    """The sum of three values in one LUT6_2 and one carry bit for each bit of it.
+    """The sum of three values in one LUT6_2 and one carry bit for each bit of it."""
+    return ternary_cells(m, values, sum_shape([value.shape() for value in values]), name)
 
+
+def ternary_cells(
+    m: Module,
+    values: Sequence[Value],
+    shape: Shape,
+    name: str,
+    *,
+    ones: Sequence[Value] = (),
+    flip: Value | None = None,
+) -> Signal:
+    """The sum of three values, and of two bits of its lowest weight more, in `shape`, which must hold it.
+
+    ones: the bits. They have places that are free: the chain's carry in, and the carry below the lowest bit.
+    flip: where it is high, the third value counts as its complement, -1 - value.
     Bit i of three operands is compressed to a sum and a carry; the chain adds the sum and the carry of bit i - 1. O5
     is the carry, O6 the chain's select.
     """
-    shape = sum_shape([value.shape() for value in values])
+    assert len(values) == 3, f"an adder of three adds three values, not {len(values)}"
+    assert len(ones) <= 2, f"an adder of three has places for two bits more, not {len(ones)}"
     wide = [Signal(shape, name=f"{name}_in{index}") for index in range(3)]
     m.d.comb += [signal.eq(value) for signal, value in zip(wide, values, strict=True)]
-    select, saved = [], [Const(0, 1)]
+    first, below = (*ones, Const(0, 1), Const(0, 1))[:2]
+    turned = Const(0, 1) if flip is None else flip
+    select, saved = [], [below]
     for bit in range(shape.width):
         carry, both = lut_pair(
             m,
             f"{name}_{bit}",
-            [*(signal[bit] for signal in wide), saved[-1]],
-            lambda a, b, c, _: a + b + c >= 2,
-            lambda a, b, c, below: a ^ b ^ c ^ below,
+            [*(signal[bit] for signal in wide), saved[-1], turned],
+            lambda a, b, c, _, t: a + b + (c ^ t) >= 2,
+            lambda a, b, c, below, t: a ^ b ^ c ^ t ^ below,
         )
         select.append(both)
         saved.append(carry)
-    total, _ = carry_chain(m, name, Cat(*select), Cat(*saved[:-1]), Const(0, 1))
+    total, _ = carry_chain(m, name, Cat(*select), Cat(*saved[:-1]), first)
     out = Signal(shape, name=f"{name}_out")
     m.d.comb += out.eq(total)
     return out

@@ -43,7 +43,8 @@ class BlockDot(wiring.Component):
     """sum * 2**exponent = (sum of a[i] * b[i]) * scale of a * scale of b, exact, a new pair of blocks each clock.
 
     Parameters: `a`, `b`, block formats with equal block sizes, or one of them a scalar format, whose scale is one;
-    `multiplier`, `pipeline`, `megahertz`, `family` as for `DotProduct`. A format's tensor scale is left to the host.
+    `multiplier`, `pipeline`, `megahertz`, `family`, `placed` as for `DotProduct`. A format's tensor scale is left to
+    the host.
     Ports: `enable`, `valid`; `a`, `b`, element codes; `a_scale`, `b_scale`, scale codes (of block formats only). Out:
     `sum`, two's complement, with the significands of scales that have a mantissa multiplied in; `exponent`, signed;
     `nan`, whether a scale was NaN or an element NaN or infinite; `valid_out`.
@@ -60,10 +61,13 @@ class BlockDot(wiring.Component):
         pipeline: int | str = "auto",
         megahertz: float = DEFAULT_MEGAHERTZ,
         family: Family = "xcup",
+        *,
+        placed: bool = False,
     ):
         self.lanes = block_size(a, b)
         self.a_format, self.b_format, self.multiplier = a, b, multiplier
-        self.dot = DotProduct(element_of(a), element_of(b), self.lanes, multiplier, pipeline, megahertz, family)
+        elements = (element_of(a), element_of(b))
+        self.dot = DotProduct(*elements, self.lanes, multiplier, pipeline, megahertz, family, placed=placed)
         self.scales = (ScaleRange.of(a), ScaleRange.of(b))
         self.significand_bits = sum(one.reach.bit_length() for one in self.scales if one.reach > 1)
         self.signed_scale = any(isinstance(fmt, Block) and fmt.scale.has_sign for fmt in (a, b))

@@ -9,7 +9,8 @@ from hwgen.formats import Bipolar, Fixed, Format, Int
 from hwgen.formats.base import product_width
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.multiply import product_span
-from hwgen.gateware.dotproduct import booth, lane, shifted
+from hwgen.gateware.arith.pack import Packer
+from hwgen.gateware.dotproduct import booth, lane, placed, placed_lane, shifted
 from hwgen.gateware.dotproduct.pipe import At, Pipe, Segment, choose_registers, levels_for
 from hwgen.tools.resources import Family
 
@@ -22,7 +23,8 @@ class DotProduct(wiring.Component):
     Parameters: `a`, `b`, element formats: minifloats, integers, fixed point, bipolar, in any pair whose products have
     128 bits or fewer. `multiplier`: "exact", or of two equal minifloats "lmul", "lmul_formula", "lmul_formula_trunc"
     or "mitchell". `pipeline`: registers on the way, or "auto": as many as an estimate says that `megahertz` takes on
-    `family`.
+    `family`. `placed`: cells of UltraScale+ placed by hand, which are fewer (`rtl/cells_xcup.sv` models them), for
+    products that are not of integers alone; else logic for any family.
     Ports: `enable` lets all registers move; `a`, `b`, the lanes' codes; `valid`, whether they count. Out: `sum`, two's
     complement of `bits` bits; `nan`, whether an operand was NaN or infinite (then `sum` means nothing); `valid_out`.
     Latency: `latency` enabled clocks, the number of registers. Initiation interval: 1.
@@ -38,6 +40,8 @@ class DotProduct(wiring.Component):
         pipeline: int | str = "auto",
         megahertz: float = DEFAULT_MEGAHERTZ,
         family: Family = "xcup",
+        *,
+        placed: bool = False,
     ):
         check_element(a)
         check_element(b)
@@ -47,6 +51,9 @@ class DotProduct(wiring.Component):
         span = product_span(a, b, multiplier)
         self.lsb = span.exponent
         self.shape = _sum_shape(a, b, lanes, multiplier)
+        self.placed = placed
+        if placed:
+            _check_placed(a, b, family)
         self.bits = self.shape.width
         self.segments = self._segments()
         self.registers = registers_for(self.segments, pipeline, megahertz, family)
@@ -72,11 +79,31 @@ class DotProduct(wiring.Component):
         if self.integers:
             digits = booth.digit_count(_factor(self.b_format, Signal(self.b_format.bits)))
             return booth.segments(digits, self.lanes, self.bits)
+        if self.placed and self._placed_lanes:
+            return placed.segments(placed_lane.form(self.a_format, self.b_format), self.lanes, self.bits)
         probe = self._product(Signal(self.a_format.bits), Signal(self.b_format.bits))
+        if self.placed:
+            return placed.segments(lane.Form.of(probe), self.lanes, self.bits)
         return shifted.segments(len(probe.significand), probe.greatest_shift, self.lanes, self.bits)
 
     def _product(self, a: Value, b: Value) -> lane.Product:
         return lane.product(self.a_format, self.b_format, self.multiplier, a, b)
+
+    @property
+    def _placed_lanes(self) -> bool:
+        """Whether the cells of the products are placed too, not only those behind them."""
+        return self.multiplier == "exact" and placed_lane.takes(self.a_format, self.b_format)
+
+    def _placed_sums(self, pipe: Pipe, lanes: list[tuple[Value, Value]]) -> tuple[At, At]:
+        cells = Packer(pipe.m)
+        if self._placed_lanes:
+            made, bad = placed_lane.products(pipe.m, cells, self.a_format, self.b_format, lanes)
+        else:
+            made = [self._product(a, b) for a, b in lanes]
+            bad = shifted.any_of([one.nan for one in made])
+        total = placed.placed_dot(pipe, cells, made)
+        cells.place()
+        return total, pipe.made(bad, 0, "nan")
 
     def elaborate(self, platform):
         m = Module()
@@ -96,9 +123,18 @@ class DotProduct(wiring.Component):
             lanes = [(_factor(self.a_format, x), _factor(self.b_format, y)) for x, y in zip(a, b, strict=True)]
             low, high = _bounds(self.shape)
             return booth.booth_dot(pipe, lanes, low, high), At(0 * Signal(1, name="none"), 0)
+        if self.placed:
+            return self._placed_sums(pipe, list(zip(a, b, strict=True)))
         products = [lambda x=x, y=y: self._product(x, y) for x, y in zip(a, b, strict=True)]
         total, nan = shifted.shifted_dot(pipe, products)
         return shifted.without_sign(pipe, len(self.segments) - 1, total, self.shape), nan
+
+
+def _check_placed(a: Format, b: Format, family: Family) -> None:
+    if family != "xcup":
+        raise HwgenError(f"cells are placed by hand on xcup only, not on {family}")
+    if not isinstance(a, Minifloat) and not isinstance(b, Minifloat):
+        raise UnsupportedError(f"no cells are placed by hand for {a.name} times {b.name}: one must be a minifloat")
 
 
 def check_element(fmt: Format) -> None:

@@ -30,6 +30,21 @@ class Product:
     nan: Value
 
 
+@dataclass(frozen=True)
+class Form:
+    """What all products of two formats have in common: the significand's width, and the rest as of `Product`."""
+
+    width: int
+    greatest_shift: int
+    drop: int
+    greatest: int
+    signed: bool
+
+    @staticmethod
+    def of(one: Product) -> "Form":
+        return Form(len(one.significand), one.greatest_shift, one.drop, one.greatest, not isinstance(one.sign, Const))
+
+
 def table(inputs: Value, values: np.ndarray) -> Value:
     """values[inputs], the truth table of each bit stated outright: integers >= 0, one for each value of `inputs`."""
     width = max(1, int(values.max()).bit_length())
@@ -114,7 +129,7 @@ def exact_product(a_format: Format, b_format: Format, a: Value, b: Value) -> Pro
     greatest = product_span(a_format, b_format).reach
     x, y = scaled(a_format, a), scaled(b_format, b)
     sign, nan = x.sign ^ y.sign, x.special | y.special
-    if (rows := _short_pair(a_format, b_format)) is not None:
+    if (rows := short_pair(a_format, b_format)) is not None:
         significands = table(Cat(_magnitude(a_format, a), _magnitude(b_format, b)), rows)
         return Product(sign, significands, Const(0, 1), 0, 0, greatest, nan)
     product = multiply(x.significand, y.significand)
@@ -137,7 +152,7 @@ def _magnitude(fmt: Format, code: Value) -> Value:
     return fields(fmt, code).magnitude if isinstance(fmt, Minifloat) else code
 
 
-def _short_pair(a: Format, b: Format) -> np.ndarray | None:
+def short_pair(a: Format, b: Format) -> np.ndarray | None:
     """Magnitudes of all products of two minifloats with six bits of magnitude between them, else None."""
     if not (isinstance(a, Minifloat) and isinstance(b, Minifloat)) or {a.special, b.special} != {"none"}:
         return None

@@ -13,6 +13,8 @@ from hwgen.gateware.verilog import to_verilog
 from hwgen.tools import child
 from hwgen.tools.verilator import build
 
+CELLS = Path(__file__).parents[3] / "rtl" / "cells_xcup.sv"
+
 MAIN = """
 #include "Vunits.h"
 #include <cstdint>
@@ -145,7 +147,7 @@ def simulate(units: Units, inputs: Sequence[dict[str, np.ndarray]], folder: Path
         "OPT_FAST=-O1",
         *(w for size in sizes for w in ("-CFLAGS", size)),
     ]
-    simulator = build([folder / "units.v"], "units", folder, args, [folder / "main.cpp"])
+    simulator = build([folder / "units.v", CELLS], "units", folder, args, [folder / "main.cpp"])
     columns = [given[name] for given in inputs for name in units.operands if name in given]
     words = np.concatenate(columns, axis=1)
     rows = len(words)

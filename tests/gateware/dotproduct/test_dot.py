@@ -42,10 +42,31 @@ SMALL = [
     ("ue5m3", "e4m3full", 2, "exact", 1),
     ("bipolar", "bipolar", 32, "exact", 1),
 ]
+# In cells placed by hand, which take long to compile: few lanes, but a million of each in all.
+PLACED = [
+    ("e4m3", "e4m3", 32, "exact", "auto"),
+    ("e5m2", "e5m2", 9, "exact", 2),
+    ("e3m2", "e3m2", 11, "exact", 0),
+    ("e2m3", "e2m3", 12, "exact", 3),
+    ("e2m1", "e2m1", 32, "exact", 1),
+    ("e4m3", "e4m3", 10, "lmul", 1),
+]
+SMALL_PLACED = [
+    ("e4m3", "e2m1", 7, "exact", 2),
+    ("int8", "e2m1", 5, "exact", 1),
+    ("ue5m3", "ue5m3", 4, "exact", 2),
+    ("ue5m3", "e4m3full", 2, "exact", 0),
+    ("e4m3", "e5m2", 6, "exact", 3),
+    ("e1m2", "e2m1", 3, "exact", 1),
+    ("e3m4", "e3m4", 3, "exact", 0),
+    ("e4m3", "e4m3", 1, "lmul_formula", 0),
+]
 
 
-def check(cases, rows, folder):
+def check(cases, rows, folder, *, placed=()):
     units = [DotProduct(get(a), get(b), lanes, kind, pipeline) for a, b, lanes, kind, pipeline in cases]
+    units += [DotProduct(get(a), get(b), lanes, kind, p, placed=True) for a, b, lanes, kind, p in placed]
+    cases = [*cases, *((*case, "placed") for case in placed)]
     together = Units(units, ("a", "b"), ("sum", "nan", "valid_out"))
     codes = [operands(u.a_format, u.b_format, u.lanes, rows, seed) for seed, u in enumerate(units)]
     words = [
@@ -67,7 +88,19 @@ def test_a_million_lanes_of_each_pair_and_multiplier(tmp_path):
 
 @pytest.mark.slow
 def test_odd_numbers_of_lanes_and_odd_formats(tmp_path):
-    check(SMALL, 4000, tmp_path)
+    check(SMALL, 4000, tmp_path, placed=SMALL_PLACED)
+
+
+@pytest.mark.slow
+def test_a_million_lanes_in_placed_cells(tmp_path):
+    check([], LANES // 9, tmp_path, placed=PLACED)
+
+
+def test_placed_cells_take_a_family_and_formats_that_have_them():
+    with pytest.raises(HwgenError, match=r"cells are placed by hand on xcup only, not on ecp5"):
+        DotProduct(get("e4m3"), get("e4m3"), 4, family="ecp5", placed=True)
+    with pytest.raises(UnsupportedError, match=r"no cells are placed by hand for int8 times int4: one must be a minif"):
+        DotProduct(get("int8"), get("int4"), 4, placed=True)
 
 
 def test_no_lanes_are_refused():
