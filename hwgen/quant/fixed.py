@@ -1,0 +1,228 @@
+"""Fixed point with a trained binary point (QFX, arXiv 2401.17544), and K-hot weights that need no multiplier.
+
+`fixed_weight(8)`, `fixed_activation(8)` and `khot_weight(2)` make quantizers of other widths than the named ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hwgen.errors import HwgenError
+from hwgen.formats import Fixed, Int
+from hwgen.formats.khot import hot
+from hwgen.quant.cast import random_numbers
+from hwgen.quant.minifloat import ActBase, WeightBase
+from hwgen.quant.proxies import Injector
+from hwgen.quant.scaled import ScaledQuant, Scaling
+from hwgen.quant.ste import point_cast, power_of_two
+
+MIN_BITS, MAX_BITS = 2, 24
+
+
+class PointQuant(ScaledQuant):
+    """Integers of `bits` bits under 2**-point, where `point`, the number of fraction bits, is trained.
+
+    `format` is the integers'; `fixed` says both as ap_fixed does. The point is rounded in the forward pass; it starts
+    where the greatest magnitude of the weight, or of the first `collect_steps` batches, just fits, and shifts further
+    while that makes the squared error of the weight less. Gradients: QFX, sec. 3.2 (`hwgen.quant.ste.point_cast`).
+    """
+
+    def __init__(
+        self,
+        bits: int,
+        unsigned: bool = False,
+        rounding: str = "half_even",
+        per_channel: bool = False,
+        stochastic: bool = False,
+        collect_steps: int = 30,
+        tracked_parameter_list: Sequence[Tensor] | None = None,
+    ) -> None:
+        if not MIN_BITS <= bits <= MAX_BITS:
+            raise HwgenError(f"trained fixed point has {MIN_BITS} to {MAX_BITS} bits, not {bits}")
+        super().__init__(
+            Int(bits, is_signed=not unsigned),
+            rounding,
+            "stats",
+            per_channel=per_channel,
+            stochastic=stochastic,
+            collect_steps=collect_steps,
+            tracked_parameter_list=tracked_parameter_list,
+        )
+        self.scaling = "learned"
+        start = torch.zeros(self._shape(), device=self.fixed_scale.device)
+        if self._weights is not None:
+            start = -self._best(self._weights[0].detach()).log2()
+        self.point = nn.Parameter(start)
+
+    def _best(self, weight: Tensor) -> Tensor:
+        """The scale, of those that fit and the three below, with the least squared error."""
+        scale = self.scale_for(self._magnitude(weight))
+        axes = tuple(range(1, weight.ndim)) if self.per_channel else None
+        best, least = scale, torch.full(scale.shape, torch.inf, device=weight.device)
+        for _ in range(4):
+            error = ((self.cast(weight / scale) * scale - weight) ** 2).sum(dim=axes, keepdim=bool(axes))
+            better = error < least
+            best, least = torch.where(better, scale, best), torch.where(better, error, least)
+            scale = scale / 2
+        return best
+
+    @property
+    def scale(self) -> Tensor:
+        """2**-point, as `ScaledQuant.scale`."""
+        if bool(self.frozen):
+            return self._sliced(self.fixed_scale)
+        if self._weights is None:
+            self._check_seen()
+        return self._sliced(power_of_two(-self.point.detach().round()))
+
+    @property
+    def fixed(self) -> Fixed:
+        """The format as ap_fixed has it. Raises HwgenError where channels differ in their points."""
+        scales = torch.unique(self.scale)
+        if scales.numel() != 1:
+            raise HwgenError(f"{scales.numel()} binary points make no one fixed-point format: read `scale`")
+        point = -int(torch.frexp(scales)[1].item() - 1)
+        assert isinstance(self.format, Int)
+        return Fixed(self.format.bits, self.format.bits - point, self.format.is_signed)
+
+    def start_from(self, scale: Tensor) -> None:
+        """Set the point, so that this is the scale."""
+        self.point.data.copy_(-scale.log2())
+
+    def values(self, x: Tensor, scale: Tensor) -> Tensor:
+        if bool(self.frozen):
+            return super().values(x, scale)
+        random = random_numbers(x) if self.stochastic and self.training else None
+        point: Tensor = self.point
+        part = self.subtensor_slice_list[0]
+        if part is not None and point.ndim:
+            point = point[slice(*part)]
+        return point_cast(x, point, partial(self.cast, random=random), self.low, self.high)
+
+
+class KhotQuant(ScaledQuant):
+    """Weights that are a scale times the sum of at most `k` signed powers of two, |sum| < 2**(bits-1).
+
+    `format` is the integers of `bits` bits that hold the sums. A number goes to the nearest sum, of two to the one
+    nearer to 0, as `hwgen.formats.khot.nearest` has it. Straight-through gradient; scales as `ScaledQuant`.
+    """
+
+    levels: Tensor
+    middles: Tensor
+
+    def __init__(
+        self,
+        k: int,
+        bits: int = 8,
+        scaling: Scaling = "stats",
+        power_of_two: bool = True,
+        per_channel: bool = False,
+        target: float | None = None,
+        tracked_parameter_list: Sequence[Tensor] | None = None,
+    ) -> None:
+        self.k = k
+        levels = khot_levels(k, bits)
+        super().__init__(
+            Int(bits, narrow=True),
+            "half_even",
+            scaling,
+            power_of_two=power_of_two,
+            per_channel=per_channel,
+            target=float(levels[-1]) if target is None else target,
+            tracked_parameter_list=tracked_parameter_list,
+        )
+        self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
+        # Halfway between neighbours; bucketize takes what lies on one down.
+        self.register_buffer("middles", (self.levels[1:] + self.levels[:-1]) / 2, persistent=False)
+
+    def cast(self, x: Tensor, random: Tensor | None = None) -> Tensor:
+        size = self.levels[torch.bucketize(x.abs(), self.middles)]
+        return torch.copysign(size, x).add_(0.0).masked_fill_(x.isnan(), torch.nan)
+
+
+@lru_cache(maxsize=32)
+def khot_levels(k: int, bits: int) -> tuple[int, ...]:
+    """The magnitudes below 2**(bits-1) that are sums of at most `k` signed powers of two, in order."""
+    if k < 1 or not 2 <= bits <= 16:
+        raise HwgenError(f"K-hot weights have 1 power of two or more and 2 to 16 bits, not {k} and {bits}")
+    every = torch.arange(1 << (bits - 1)).numpy()
+    return tuple(int(level) for level in every[hot(every) <= k])
+
+
+class FixedWeight(WeightBase):
+    """Fixed point of `bits` bits for weights; one trained point a tensor."""
+
+    tensor_quant = PointQuant  # type: ignore[assignment]
+    unsigned = False
+    bits = 8
+    signed = True
+
+
+class FixedAct(ActBase):
+    """Fixed point of `bits` bits for activations; `unsigned` after a ReLU."""
+
+    tensor_quant = PointQuant  # type: ignore[assignment]
+    unsigned = False
+    bits = 8
+    signed = True
+
+
+class QFX8Weight(FixedWeight):
+    bits = 8
+
+
+class QFX6Weight(FixedWeight):
+    bits = 6
+
+
+class QFX4Weight(FixedWeight):
+    bits = 4
+
+
+class QFX8Act(FixedAct):
+    bits = 8
+
+
+class QFX6Act(FixedAct):
+    bits = 6
+
+
+class QFX4Act(FixedAct):
+    bits = 4
+
+
+class KhotWeight(WeightBase):
+    """K-hot weights; `k` and `bits` say how many powers of two, and of how many."""
+
+    tensor_quant = KhotQuant  # type: ignore[assignment]
+    k = 2
+    bits = 8
+    signed = True
+
+
+class Khot1Weight(KhotWeight):
+    k = 1
+
+
+class Khot2Weight(KhotWeight):
+    k = 2
+
+
+def fixed_weight(bits: int, **options: Any) -> Injector:
+    """A quantizer of weights to fixed point of `bits` bits; `options` are those of `PointQuant`."""
+    return FixedWeight.let(bits=bits, **options)
+
+
+def fixed_activation(bits: int, unsigned: bool = False, **options: Any) -> Injector:
+    """A quantizer of activations to fixed point of `bits` bits; `options` are those of `PointQuant`."""
+    return FixedAct.let(bits=bits, unsigned=unsigned, signed=not unsigned, **options)
+
+
+def khot_weight(k: int, bits: int = 8, **options: Any) -> Injector:
+    """A quantizer of weights to K-hot integers under a scale; `options` are those of `KhotQuant`."""
+    return KhotWeight.let(k=k, bits=bits, **options)

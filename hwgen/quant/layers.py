@@ -1,0 +1,148 @@
+"""Brevitas layers whose forward pass multiplies as the hardware does, or whose gradients are quantized.
+
+They are `QuantLinear`, `QuantConv1d` and `QuantConv2d` with two attributes more: `multiplier`, a name of
+`hwgen.formats.multiply.MULTIPLIERS`, and `gradient`, a quantizer of `hwgen.quant.gradient` or None.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from brevitas import nn as qnn
+from brevitas.quant_tensor import QuantTensor, _unpack_quant_tensor
+from torch import Tensor, nn
+
+from hwgen.errors import HwgenError
+from hwgen.formats.multiply import check_multiplier
+from hwgen.quant.approximate import ApproximateConv, ApproximateLinear, Tables, Window, tables
+from hwgen.quant.gradient import GradientQuant
+from hwgen.quant.ste import cast_gradient
+
+
+class _Multiplies:
+    """What the three layers share."""
+
+    multiplier: str
+    gradient: GradientQuant | None
+    weight_quant: Any
+    input_quant: Any
+    training: bool
+
+    def _set(self, multiplier: str, gradient: GradientQuant | None) -> None:
+        self.multiplier = check_multiplier(multiplier)
+        self.gradient = gradient
+        # In a tuple, so that the quantizer ahead does not become a part of this layer; the proxy, since it makes its
+        # `tensor_quant` anew when a state is loaded.
+        self._operand: tuple[nn.Module, ...] = ()
+
+    def takes_from(self, proxy: nn.Module) -> None:
+        """Say which quantizer (the `act_quant` of a layer ahead) gave the numbers that this layer is fed with."""
+        self._operand = (proxy,)
+
+    def _activation(self) -> Any:
+        if self.input_quant.is_quant_enabled:
+            return self.input_quant.tensor_quant
+        return self._operand[0].tensor_quant if self._operand else None
+
+    def _tables(self) -> Tables:
+        name = f"{type(self).__name__} with the multiplier {self.multiplier}"
+        ahead, weight = self._activation(), self.weight_quant.tensor_quant
+        if ahead is None:
+            raise HwgenError(f"{name} needs its activations' scale: give it an input_quant, or call takes_from")
+        for what, quantizer in (("weights", weight), ("activations", ahead)):
+            if not hasattr(quantizer, "format"):
+                raise HwgenError(f"{name} needs {what} in a minifloat format of hwgen.quant")
+        if ahead.format != weight.format:
+            raise HwgenError(f"{name} takes one format, not {ahead.format.name} and {weight.format.name}")
+        return tables(weight.format, self.multiplier)
+
+    def _approximate(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The sums without bias."""
+        found = self._tables()
+        # Both scales leave the products: hardware multiplies codes.
+        left: Tensor = self._activation().scale.detach()
+        right: Tensor = self.weight_quant.tensor_quant.scale.detach()
+        # float64 adds up what an accumulator without rounding does; training takes what is faster.
+        total = self._sums(x / left, weight / right, found, torch.float32 if self.training else torch.float64)
+        return total * (left * self._on_channels(right, total.ndim))
+
+    def _on_channels(self, values: Tensor, ndim: int) -> Tensor:
+        """One number, or one for each output channel, so that it broadcasts against the output."""
+        space = 0 if isinstance(self, nn.Linear) else ndim - 2
+        return values.reshape(-1, *([1] * space)) if values.ndim else values
+
+    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
+        raise NotImplementedError
+
+    def _forward(self, exact: Any, x: Any, weight: Any, bias: Any) -> Tensor:
+        if self.multiplier == "exact":
+            out = exact(x, weight, bias)
+        else:
+            out = self._approximate(_plain(x), _plain(weight))
+            if bias is not None:
+                out = out + self._on_channels(_plain(bias), out.ndim)
+        return out if self.gradient is None or not self.training else cast_gradient(_plain(out), self.gradient)
+
+
+class Linear(_Multiplies, qnn.QuantLinear):  # type: ignore[misc]
+    """`QuantLinear` with a `multiplier` and a `gradient`."""
+
+    def __init__(
+        self, *args: Any, multiplier: str = "exact", gradient: GradientQuant | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._set(multiplier, gradient)
+
+    def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
+        return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
+
+    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
+        return ApproximateLinear.apply(x, weight, found, dtype)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class _Conv(_Multiplies):
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: int
+    padding_mode: str
+
+    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
+        if self.padding_mode != "zeros" or isinstance(self.padding, str):
+            raise HwgenError(
+                f"{type(self).__name__} with the multiplier {self.multiplier} pads with zeros, by numbers; "
+                f"not by {self.padding!r} with {self.padding_mode}"
+            )
+        window = Window(tuple(self.stride), tuple(self.padding), tuple(self.dilation), self.groups)
+        return ApproximateConv.apply(x, weight, found, window, dtype)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class Conv1d(_Conv, qnn.QuantConv1d):  # type: ignore[misc]
+    """`QuantConv1d` with a `multiplier` and a `gradient`."""
+
+    def __init__(
+        self, *args: Any, multiplier: str = "exact", gradient: GradientQuant | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._set(multiplier, gradient)
+
+    def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
+        return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
+
+
+class Conv2d(_Conv, qnn.QuantConv2d):  # type: ignore[misc]
+    """`QuantConv2d` with a `multiplier` and a `gradient`."""
+
+    def __init__(
+        self, *args: Any, multiplier: str = "exact", gradient: GradientQuant | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._set(multiplier, gradient)
+
+    def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
+        return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
+
+
+def _plain(x: Any) -> Tensor:
+    return _unpack_quant_tensor(x) if isinstance(x, QuantTensor) else x  # type: ignore[no-any-return]

@@ -1,0 +1,150 @@
+"""Casts with straight-through gradients, as autograd functions: one node each, whatever the forward pass takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+LN2 = math.log(2.0)
+Cast = Callable[[Tensor], Tensor]
+
+
+def _inside(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
+    """`grad` where low <= x <= high, else 0, in one pass: the gradient of hardtanh, which leaves out both ends."""
+    below = float(numpy.nextafter(numpy.float32(low), numpy.float32(-numpy.inf)))
+    above = float(numpy.nextafter(numpy.float32(high), numpy.float32(numpy.inf)))
+    return torch.ops.aten.hardtanh_backward(grad, x, below, above)  # type: ignore[no-any-return]
+
+
+def _difference(grad: Tensor, found: Tensor, inside: Tensor, scaled: Tensor, shape: torch.Size) -> Tensor:
+    """grad * found - inside * scaled, summed to `shape`."""
+    if not shape:
+        return torch.dot(grad.reshape(-1), found.reshape(-1)) - torch.dot(inside.reshape(-1), scaled.reshape(-1))
+    return (grad * found).sub_(inside * scaled).sum_to_size(shape)
+
+
+class _ScaledCast(torch.autograd.Function):
+    """scale * cast(x / scale); see `scaled_cast`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, cast: Cast, low: float, high: float) -> Tensor:
+        scaled = x / scale
+        found = cast(scaled)
+        ctx.low, ctx.high = low, high
+        ctx.shape = scale.shape
+        if ctx.needs_input_grad[1]:
+            ctx.save_for_backward(scaled, found)
+            return found * scale
+        ctx.save_for_backward(scaled, None)
+        return found.mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        scaled, found = ctx.saved_tensors
+        to_x = _inside(grad, scaled, ctx.low, ctx.high)
+        if found is None:
+            return to_x, None, None, None, None
+        # Of scale * q(x / scale): q - x / scale inside of the range, q outside (LSQ, arXiv 1902.08153, eq. 3).
+        return to_x, _difference(grad, found, to_x, scaled, ctx.shape), None, None, None
+
+
+class _PlainCast(torch.autograd.Function):
+    """cast(x), whose gradient is the identity."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cast: Cast) -> Tensor:
+        return cast(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return grad, None
+
+
+class _PointCast(torch.autograd.Function):
+    """2**-f * cast(x * 2**f), with the gradient that QFX gives f; see `point_cast`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, point: Tensor, cast: Cast, low: float, high: float) -> Tensor:
+        scale = power_of_two(-point.round())
+        scaled = x / scale
+        found = cast(scaled)
+        ctx.low, ctx.high = low, high
+        ctx.save_for_backward(scaled, found, scale)
+        return found * scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        scaled, found, scale = ctx.saved_tensors
+        to_x = _inside(grad, scaled, ctx.low, ctx.high)
+        if not ctx.needs_input_grad[1]:
+            return to_x, None, None, None, None
+        to_scale = _difference(grad, found, to_x, scaled, scale.shape)
+        return to_x, -LN2 * scale * to_scale, None, None, None
+
+
+class _RoundPower(torch.autograd.Function):
+    """2**round(e), with the gradient of 2**e (TQT, arXiv 1903.08066, sec. 3.3)."""
+
+    @staticmethod
+    def forward(ctx: Any, exponent: Tensor) -> Tensor:
+        scale = power_of_two(exponent.round())
+        ctx.save_for_backward(scale)
+        return scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        scale: Tensor = ctx.saved_tensors[0]
+        return grad * scale * LN2
+
+
+class _Backward(torch.autograd.Function):
+    """The identity, whose gradient is cast."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cast: Cast) -> Tensor:
+        ctx.cast = cast
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return ctx.cast(grad), None
+
+
+def scaled_cast(x: Tensor, scale: Tensor, cast: Cast, low: float, high: float) -> Tensor:
+    """scale * cast(x / scale). dy/dx is 1 where low <= x / scale <= high, else 0; a scale that needs a gradient gets
+    cast(x / scale) - x / scale inside and cast(x / scale) outside. `scale` broadcasts against `x`."""
+    return _ScaledCast.apply(x, scale, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def plain_cast(x: Tensor, cast: Cast) -> Tensor:
+    """cast(x); dy/dx is 1."""
+    return _PlainCast.apply(x, cast)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def point_cast(x: Tensor, point: Tensor, cast: Cast, low: float, high: float) -> Tensor:
+    """s * cast(x / s) with s = 2**-round(point): a trained binary point (QFX, arXiv 2401.17544, sec. 3.2).
+
+    dy/dx is 1 where low <= x / s <= high, else 0. dy/dpoint is -s ln2 (cast(x / s) - x / s) inside, -y ln2 outside.
+    """
+    return _PointCast.apply(x, point, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def round_power(exponent: Tensor) -> Tensor:
+    """2**round(exponent), exact; the gradient is that of 2**exponent."""
+    return _RoundPower.apply(exponent)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def cast_gradient(x: Tensor, cast: Cast) -> Tensor:
+    """`x` itself; the gradient that comes back goes through `cast`."""
+    return _Backward.apply(x, cast)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def power_of_two(exponent: Tensor) -> Tensor:
+    """2**exponent of integers that float32 holds, exact, float32: within -126..127, to which others are clamped."""
+    field = exponent.clamp(-126, 127).to(torch.int32).add_(127)
+    return (field << 23).view(torch.float32)
