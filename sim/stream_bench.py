@@ -61,9 +61,10 @@ def read_counts(text: str) -> list[dict[str, Any]]:
 
 
 def lanes(word: str, stream: dict[str, Any]) -> list[int]:
-    """The codes of a beat, lane 0 first, from its hexadecimal digits."""
+    """The codes of a beat, lane 0 first, from its hexadecimal digits; the bits they share stand above all lanes."""
     bits, packed = stream["bits"], int(word, 16)
-    codes = [packed >> lane * bits & (1 << bits) - 1 for lane in range(stream["lanes"])]
+    shared = packed >> stream["lanes"] * bits << bits if stream["shared"] else 0
+    codes = [packed >> lane * bits & (1 << bits) - 1 | shared for lane in range(stream["lanes"])]
     return [code - (code >> bits - 1 << bits) for code in codes] if stream["signed"] else codes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,7 +310,7 @@ def _unpack(beats: Beats, words: Sequence[str]) -> Codes:
 
 def _watch(stream: Stream, counts: Mapping[str, Any]) -> Watch:
     state, wrong, misframed, unstable = (counts[name] for name in ("frames", "wrong", "misframed", "unstable"))
-    one = Beats(stream.beats.lanes, stream.beats.bits, stream.beats.signed, 1)
+    one = replace(stream.beats, beats=1)
     return Watch(
         stream=stream,
         frames=state["frames"],

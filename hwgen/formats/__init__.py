@@ -2,6 +2,7 @@
 
 from hwgen.formats.base import DESCRIBED_TERMS, Codes, Format, Real, product_width
 from hwgen.formats.block import SCALE_MODES, Block
+from hwgen.formats.blocked import Blocked
 from hwgen.formats.catalog import BLOCKS, CATALOG, AnyFormat, get, scalar
 from hwgen.formats.dynamic import DynamicFixed
 from hwgen.formats.fixed import AP_OVERFLOW, AP_ROUNDING, Fixed
@@ -23,6 +24,7 @@ __all__ = [
     "AnyFormat",
     "Bipolar",
     "Block",
+    "Blocked",
     "Codes",
     "DynamicFixed",
     "Fixed",

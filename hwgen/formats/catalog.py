@@ -8,6 +8,7 @@ import re
 from hwgen.errors import HwgenError
 from hwgen.formats.base import Format
 from hwgen.formats.block import PUBLISHED_BLOCKS, Block
+from hwgen.formats.blocked import Blocked
 from hwgen.formats.dynamic import DynamicFixed
 from hwgen.formats.fixed import Fixed
 from hwgen.formats.integer import Bipolar, Int
@@ -22,6 +23,7 @@ _DYNAMIC = re.compile(r"dfp([0-9]{1,2})")
 _MINIFLOAT = re.compile(r"(u?)e([0-9]{1,2})m([0-9]{1,2})(?:b(-?[0-9]{1,3}))?(?:_(nan|ieee))?(_nosub)?")
 # block<element,scale,size> and block<element,scale,size,fp32>; an element's own name may hold a comma.
 _BLOCK = re.compile(r"block<(.+),([a-z0-9_]+),([0-9]{1,9})(,fp32)?>")
+_BLOCKED = re.compile(r"blocked<(.+)>")
 
 CATALOG: dict[str, Format] = {
     fmt.name: fmt
@@ -53,6 +55,11 @@ def get(name: str) -> AnyFormat:
         return _minifloat(*match.groups())
     if match := _BLOCK.fullmatch(name):
         return _block(*match.groups())
+    if match := _BLOCKED.fullmatch(name):
+        block = get(match[1])
+        if not isinstance(block, Block):
+            raise HwgenError(f"{name} needs a block format, and {match[1]} is none")
+        return Blocked(block)
     if name in BLOCKS:
         return BLOCKS[name]
     near = difflib.get_close_matches(name, [*CATALOG, *BLOCKS], n=3)
@@ -88,4 +95,6 @@ BLOCKS: dict[str, Block | DynamicFixed] = {
     **{name: _block(*match.groups()) for full, name in PUBLISHED_BLOCKS.items() if (match := _BLOCK.fullmatch(full))},
     "dfp16": DynamicFixed(16),
 }
-"""The formats that share a scale or an exponent, by name. Others: `block<element,scale,size>`, `dfp<bits>`."""
+"""The formats that share a scale or an exponent, by name. Others: `block<element,scale,size>`, `dfp<bits>`.
+
+`blocked<name>` is a scalar format again: an element with its scale, as tensors of blocks carry them."""

@@ -23,8 +23,9 @@ def from_brevitas(module: Any, example_input: Any, name: str | None = None) -> G
     """The network of a Brevitas module in eval mode, as a chain of real-valued operations (stage "imported").
 
     module: anything that torch.fx can trace with Brevitas and torch layers as leaves. It is run once on
-    `example_input`, a tensor or array of shape (batch, *shape), which gives the shape and makes Brevitas fix the
-    scales of quantized biases; it is left in the mode (training or eval) that it was in.
+    `example_input`, a tensor or array of shape (batch, *shape), which gives the shape, makes Brevitas fix the scales
+    of quantized biases, and gives the ranges that the scales of MX blocks take: for those real data, some hundred
+    frames of it. The module is left in the mode (training or eval) that it was in.
     name: of the graph; the class's name by default. Nodes are called after their modules.
     The graph equals that of the module's QONNX export, apart from names.
     Raises UnsupportedError naming the module or operation that cannot be carried to hardware, and HwgenError if the
@@ -38,27 +39,41 @@ def from_brevitas(module: Any, example_input: Any, name: str | None = None) -> G
     modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
-        biases = _run(module, example)
+        seen = _run(module, example)
         traced, modules = _trace(module)
     finally:
         for part, training in modes.items():
             part.training = training
     chain = Chain.start("input", tuple(example.shape[1:]), int(example.shape[0]))
-    _Reader(chain, modules, biases, {}).read(traced)
+    _Reader(chain, modules, seen, {}).read(traced)
     return chain.graph(name or type(module).__name__)
 
 
 def _run(module: Any, example: Any) -> dict[int, Array]:
-    """Run the module; the quantized biases that its layers used, by the id of their quantizer."""
+    """Run the module; the quantized biases that its layers used, and what quantizers of activations were given.
+
+    Both by the id of their proxy.
+    """
     import torch
 
-    biases: dict[int, Array] = {}
+    seen: dict[int, Array] = {}
 
     def keep(proxy: Any, inputs: Any, output: Any) -> None:
-        biases[id(proxy)] = array(getattr(output, "value", output))
+        seen[id(proxy)] = array(getattr(output, "value", output))
+
+    def given(proxy: Any) -> Any:
+        def hook(quantizer: Any, inputs: Any) -> None:
+            seen[id(proxy)] = array(inputs[0])
+
+        return hook
 
     proxies = [layer.bias_quant for layer in module.modules() if hasattr(layer, "bias_quant")]
     hooks = [proxy.register_forward_hook(keep) for proxy in proxies]
+    for proxy in module.modules():
+        fused = getattr(proxy, "fused_activation_quant_proxy", None)
+        quantizer = getattr(fused, "tensor_quant", None)
+        if quantizer is not None:
+            hooks.append(quantizer.register_forward_pre_hook(given(proxy)))
     try:
         with torch.no_grad():
             module(example)
@@ -68,7 +83,7 @@ def _run(module: Any, example: Any) -> dict[int, Array]:
     finally:
         for hook in hooks:
             hook.remove()
-    return biases
+    return seen
 
 
 def _is_layer(module: Any) -> bool:
@@ -99,7 +114,7 @@ class _Reader:
 
     chain: Chain
     modules: dict[str, Any]
-    biases: Mapping[int, Array]
+    seen: Mapping[int, Array]
     values: dict[Any, Any]
 
     def read(self, graph: Any) -> None:
@@ -185,7 +200,7 @@ class _Reader:
         for cls in type(layer).__mro__:
             importer = MODULES.get(cls.__name__)
             if importer is not None:
-                importer(self.chain, str(node.target), layer, self.biases, refuse)
+                importer(self.chain, str(node.target), layer, self.seen, refuse)
                 return
         raise refuse(f"layers of class {type(layer).__name__} are not supported; known: {', '.join(MODULES)}")
 

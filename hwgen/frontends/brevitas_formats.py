@@ -27,19 +27,19 @@ def carried_format(quantizer: Any) -> Format | Block | DynamicFixed | None:
     return found if isinstance(found, Format | Block | DynamicFixed) else None
 
 
-def groupwise_block(proxy: Any, refuse: Refuse) -> Block:
+def groupwise_block(proxy: Any, quantizer: Any, refuse: Refuse) -> Block:
     """The MX format of a group-wise Brevitas proxy; refuses scales other than powers of two found by OCP's rule."""
-    if not hasattr(proxy, "exponent_bit_width"):
+    if not hasattr(quantizer, "exponent_bit_width_impl"):
         raise refuse(
             "Brevitas' group-wise integers are not MXINT8 as OCP defines it (their least step is half as large): "
             "use hwgen.quant.MXINT8Weight and MXINT8Act"
         )
-    text = repr(proxy.tensor_quant if getattr(proxy, "tensor_quant", None) else proxy)
+    text = repr(quantizer.scaling_impl)
     if "PowerOfTwoRestrictValue" not in text or "FloorSte" not in text:
         raise refuse("only power-of-two scales found by OCP MX's rule (floor) are supported for each block")
     element = minifloat_of(
-        (proxy.exponent_bit_width(), proxy.mantissa_bit_width(), proxy.exponent_bias()),
-        (proxy.inf_values(), proxy.nan_values()),
+        (quantizer.exponent_bit_width_impl(), quantizer.mantissa_bit_width_impl(), quantizer.exponent_bias_impl()),
+        (quantizer.float_clamp_impl.inf_values, quantizer.float_clamp_impl.nan_values),
         refuse,
     )
     return Block(element, E8M0, int(proxy.group_size))

@@ -13,6 +13,14 @@ import numpy as np
 
 from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int
 from hwgen.frontends.brevitas_floats import minifloat_of
+from hwgen.frontends.brevitas_formats import (
+    append_blocks,
+    append_carried,
+    block_weights,
+    carried_format,
+    carried_weights,
+    groupwise_block,
+)
 from hwgen.frontends.chain import (
     MAX_BITS,
     Chain,
@@ -25,8 +33,6 @@ from hwgen.frontends.chain import (
 )
 from hwgen.ir import Array
 from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
-
-BLOCKS = "only scales per tensor and per channel are supported, not one for each block"
 
 
 def array(tensor: Any) -> Array:
@@ -68,7 +74,7 @@ def _rounding(proxy: Any, refuse: Refuse) -> str:
     return QONNX_ROUNDING[mode]
 
 
-def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> None:
+def _append_activation(chain: Chain, name: str, proxy: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     """The activation function and the quantizer of an activation proxy."""
     fused = getattr(proxy, "fused_activation_quant_proxy", None)
     if fused is None:
@@ -87,8 +93,16 @@ def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> N
     quant = _kind(fused.tensor_quant)
     if "Dynamic" in type(proxy).__name__:
         raise refuse("its scale depends on the input (dynamic quantization)")
-    if proxy.is_groupwise or not classes & {"ActQuantProxyFromInjector", "ActFloatQuantProxyFromInjector"}:
-        raise refuse(BLOCKS)
+    sample = seen.get(id(proxy))
+    if carried_format(fused.tensor_quant) is not None:
+        append_carried(chain, name, fused.tensor_quant, sample, refuse)
+        return
+    if proxy.is_groupwise:
+        block = groupwise_block(proxy, fused.tensor_quant, refuse)
+        append_blocks(chain, name, block, None, _rounding(proxy, refuse), sample, refuse)
+        return
+    if not classes & {"ActQuantProxyFromInjector", "ActFloatQuantProxyFromInjector"}:
+        raise refuse("only scales per tensor and per channel, and MX blocks, are supported")
     scale = chain.per_channel(array(proxy.scale()), refuse)
     if "ActFloatQuantProxyFromInjector" in classes:
         minifloat = minifloat_of(
@@ -108,21 +122,37 @@ def _append_activation(chain: Chain, name: str, proxy: Any, refuse: Refuse) -> N
     chain.append(name, Quantize(fmt, tuple(float(s) for s in scale), zero_point, rounding), name)
 
 
-def _quant_activation(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
-    _append_activation(chain, f"{name}.input", layer.input_quant, refuse)
-    _append_activation(chain, name, layer.act_quant, refuse)
+def _quant_activation(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_activation(chain, f"{name}.input", layer.input_quant, seen, refuse)
+    _append_activation(chain, name, layer.act_quant, seen, refuse)
 
 
-def _quant_linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
-    _append_activation(chain, f"{name}.input", layer.input_quant, refuse)
+def _quant_linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_activation(chain, f"{name}.input", layer.input_quant, seen, refuse)
     if not layer.weight_quant.is_quant_enabled:
         raise refuse("its weights are not quantized")
-    weight = layer.quant_weight()
-    if getattr(layer.weight_quant, "is_groupwise", False) or weight.value.ndim != 2:
-        raise refuse(BLOCKS)
-    value, scale = (array(t).astype(np.float64) for t in (weight.value, weight.scale))
-    if not np.isfinite(value).all() or not np.isfinite(scale).all():
+    weights = _weights(layer.weight_quant, layer.quant_weight(), refuse)
+    append_dense(chain, name, f"{name}.product", weights, refuse)
+    if layer.bias is not None:
+        bias = seen[id(layer.bias_quant)] if layer.bias_quant.is_quant_enabled else array(layer.bias)
+        append_affine(chain, f"{name}.bias", f"{name}.bias", add=chain.per_channel(bias, refuse))
+    _append_activation(chain, f"{name}.output", layer.output_quant, seen, refuse)
+
+
+def _weights(proxy: Any, weight: Any, refuse: Refuse) -> Weights:
+    """Weights of shape (out, in) from what a proxy makes of them."""
+    value = array(getattr(weight, "value", weight)).astype(np.float64)
+    if not np.isfinite(value).all():
         raise refuse("its weights hold NaN or infinity")
+    if value.ndim != 2:
+        raise refuse(f"its weights have shape {value.shape}; (outputs, inputs) is supported")
+    if carried_format(proxy.tensor_quant) is not None:
+        return carried_weights(proxy.tensor_quant, value, refuse)
+    if getattr(proxy, "is_groupwise", False):
+        return block_weights(groupwise_block(proxy, proxy.tensor_quant, refuse), value, refuse)
+    scale = array(weight.scale).astype(np.float64)
+    if not np.isfinite(scale).all():
+        raise refuse("its weights' scale is NaN or infinite")
     fmt: Format
     zero_point = 0
     if hasattr(weight, "exponent_bias"):
@@ -131,22 +161,17 @@ def _quant_linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Arra
         codes: Array = fmt.encode(value / scale)
     else:
         bits = _one_integer("bit width", weight.bit_width, refuse)
-        fmt = _format(layer.weight_quant, layer.weight_quant.tensor_quant, bits, refuse)
+        fmt = _format(proxy, proxy.tensor_quant, bits, refuse)
         zero_point = 0 if isinstance(fmt, Bipolar) else _one_integer("zero point", weight.zero_point, refuse)
         codes = (value > 0) if isinstance(fmt, Bipolar) else np.rint(value / scale) + zero_point
-    weights = Weights(codes.astype(np.int64), np.broadcast_to(scale, value.shape), fmt, zero_point)
-    append_dense(chain, name, f"{name}.product", weights, refuse)
-    if layer.bias is not None:
-        bias = biases[id(layer.bias_quant)] if layer.bias_quant.is_quant_enabled else array(layer.bias)
-        append_affine(chain, f"{name}.bias", f"{name}.bias", add=chain.per_channel(bias, refuse))
-    _append_activation(chain, f"{name}.output", layer.output_quant, refuse)
+    return Weights(codes.astype(np.int64), np.broadcast_to(scale, value.shape), fmt, zero_point)
 
 
-def _linear(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     raise refuse("its weights are not quantized: use brevitas.nn.QuantLinear")
 
 
-def _batch_norm(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _batch_norm(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     if layer.running_mean is None:
         raise refuse("it has no running statistics")
     mean, var = array(layer.running_mean), array(layer.running_var)
@@ -155,19 +180,19 @@ def _batch_norm(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array]
     append_batch_norm(chain, name, name, (gamma, beta, mean, var), float(np.float32(layer.eps)), refuse)
 
 
-def _no_change(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _no_change(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     """Nothing at inference."""
 
 
-def _relu(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _relu(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     chain.append(name, Relu(), name)
 
 
-def _hardtanh(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _hardtanh(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     append_clip(chain, name, name, float(layer.min_val), float(layer.max_val), refuse)
 
 
-def _flatten(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _flatten(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     _append_flatten(chain, name, layer.start_dim, layer.end_dim, refuse)
 
 
@@ -178,7 +203,7 @@ def _append_flatten(chain: Chain, name: str, start: int, end: int, refuse: Refus
     chain.append(name, Reshape((math.prod(chain.shape),)), name)
 
 
-def _softmax(chain: Chain, name: str, layer: Any, biases: Mapping[int, Array], refuse: Refuse) -> None:
+def _softmax(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     _append_on_channels(chain, name, Softmax(), layer.dim, refuse)
 
 

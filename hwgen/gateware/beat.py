@@ -1,9 +1,10 @@
-"""The payload of a stream of beats: `{last, first, lanes}`, lane 0 in the least significant bits."""
+"""The payload of a stream of beats: `{last, first, shared, lanes}`, lane 0 in the least significant bits."""
 
 from amaranth.hdl import Shape, signed, unsigned
 from amaranth.lib import data, stream
 
 from hwgen.errors import HwgenError
+from hwgen.formats import Blocked
 from hwgen.ir import Beats, TensorType
 
 
@@ -13,8 +14,10 @@ def lane_shape(beats: Beats) -> Shape:
 
 
 def payload(beats: Beats) -> data.StructLayout:
-    """Layout of one beat: `lanes` (array), `first` and `last` (of the frame)."""
-    return data.StructLayout({"lanes": data.ArrayLayout(lane_shape(beats), beats.lanes), "first": 1, "last": 1})
+    """Layout of one beat: `lanes` (array), `shared` where codes share bits, `first` and `last` (of the frame)."""
+    shared = {"shared": beats.shared} if beats.shared else {}
+    lanes = data.ArrayLayout(lane_shape(beats), beats.lanes)
+    return data.StructLayout({"lanes": lanes, **shared, "first": 1, "last": 1})
 
 
 def signature(beats: Beats) -> stream.Signature:
@@ -23,8 +26,16 @@ def signature(beats: Beats) -> stream.Signature:
 
 
 def beats_of(tensor: TensorType, lanes: int) -> Beats:
-    """How frames of `tensor` travel over `lanes` lanes; raises HwgenError if the lanes do not divide the channels."""
+    """How frames of `tensor` travel over `lanes` lanes.
+
+    Raises HwgenError if the lanes do not divide the channels, or the blocks that share a scale.
+    """
     if tensor.channels % lanes:
         raise HwgenError(f"lanes must divide the channels: {lanes} lanes, {tensor.channels} channels")
     fmt = tensor.codes_format
+    if isinstance(fmt, Blocked):
+        block = fmt.block
+        if block.size % lanes:
+            raise HwgenError(f"lanes must divide the blocks: {lanes} lanes, blocks of {block.size}")
+        return Beats(lanes, block.element.bits, False, tensor.size // lanes, block.scale.bits)
     return Beats(lanes, fmt.bits, fmt.signed, tensor.size // lanes)

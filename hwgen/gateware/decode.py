@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Mux, Value
 
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Bipolar, Format, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import grid_range
 
 
@@ -55,8 +55,8 @@ DECODERS = {Int: decode_int, Bipolar: decode_bipolar, Minifloat: decode_minifloa
 
 
 def check_decodable(fmt: Format) -> None:
-    """Raises UnsupportedError for a format without a decoder."""
-    if type(fmt) not in DECODERS:
+    """Raises UnsupportedError for a format without a decoder. Blocks have units of their own, which decode them."""
+    if type(fmt) not in DECODERS and not isinstance(fmt, Blocked):
         families = ", ".join(family.__name__ for family in DECODERS)
         raise UnsupportedError(f"no gateware decodes {fmt.name} codes, only those of {families}")
 

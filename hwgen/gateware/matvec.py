@@ -11,7 +11,8 @@ from hwgen.formats import Int, Minifloat
 from hwgen.gateware import dot, timing
 from hwgen.gateware.arith.lmul import lmul
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.decode import Operand, decode
+from hwgen.gateware.block_products import block_totals, block_weights, element_dot
+from hwgen.gateware.decode import decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
 from hwgen.ops.cost import magnitude_bits, products_of, signed_digits
@@ -27,7 +28,8 @@ class MatVec(wiring.Component):
     Parameters: `op`, the type `x` of its input tensor, and `fold`, which must divide the layer.
     Ports: `i`, a stream of x.size / SIMD beats a frame; `o`, a stream of beats of PE sums.
     Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
-    "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; else "multiplier".
+    "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; "blocks" for inputs in
+    blocks: a dot product of elements, moved by the scales; else "multiplier".
     Pipeline: kept beats (only if both folds are more than one), operands, products and adder tree (`levels`
     registers), accumulator: depth = levels + 2 or levels + 3 clocks.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.
@@ -44,7 +46,8 @@ class MatVec(wiring.Component):
         self.weights = self._rows(op.worth)
         self.has_minifloats = any(isinstance(f, Minifloat) for f in (op.weight_format, x.codes_format))
         self.products, self.product_levels = self._choose_products()
-        self.levels = self.product_levels + (0 if self.products == "constant" else dot.tree_depth(fold.simd))
+        whole = self.products in ("constant", "blocks")
+        self.levels = self.product_levels + (0 if whole else dot.tree_depth(fold.simd))
         # Whether beats are kept in a memory: then they come one clock later.
         self.keeps = self.neuron_folds > 1 and self.synapse_folds > 1
         self.depth = self.levels + 2 + self.keeps
@@ -63,6 +66,9 @@ class MatVec(wiring.Component):
         if kind == "constant":
             digits = [[len(signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
             return kind, max(dot.tree_depth(sum(lane)) for lane in digits) or 1
+        if kind == "blocks":
+            self.dots = [element_dot(self.op, self.fold.simd) for _ in range(self.fold.pe)]
+            return kind, self.dots[0].latency + 1
         if kind in ("multiplier", "codes"):
             # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
             return kind, 2 if self.has_minifloats else 1
@@ -77,20 +83,17 @@ class MatVec(wiring.Component):
         m = Module()
         enable = Signal()
         m.d.comb += enable.eq(~self.o.valid | self.o.ready)
-        flags, row, codes = self._issue(m, enable)
-        lanes = [decode(self.x.codes_format, code) for code in codes]
+        flags, row, beat = self._issue(m, enable)
         if self.keeps:
             row = register(m, enable, row, "row_0")
         stages = [flags.delayed(m, enable, 0)]
         for stage in range(self.depth - 2):
             stages.append(stages[-1].delayed(m, enable, stage + 1))
-        totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
-        # Partial products leave out the step of the operands, a power of two.
-        scale = lanes[0].step.bit_length() - 1 if self.products in ("constant", "lut") else 0
-        biases = self._biases(m, enable, stages[-2], lanes[0])
+        bias, totals = self._totals(m, enable, row, beat)
+        biases = self._biases(m, enable, stages[-2], bias)
         final = stages[-1]
         for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
-            self._accumulate(m, enable & final.valid, final.start, total.shift_left(scale), bias, lane)
+            self._accumulate(m, enable & final.valid, final.start, total, bias, lane)
         with m.If(enable):
             m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [
@@ -99,8 +102,26 @@ class MatVec(wiring.Component):
         ]
         return m
 
-    def _issue(self, m, enable) -> tuple[Flags, Value, list[Value]]:
-        """Take or repeat one input beat a clock; gives its flags, the weights' row and the codes of its lanes."""
+    def _totals(self, m, enable, row, beat) -> tuple[np.ndarray, list[Value]]:
+        """(what the accumulators start from, the sum over the SIMD lanes for each PE lane)."""
+        if self.products == "blocks":
+            weights = block_weights(self.op, self._rows(self.op.weight))
+            operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
+            width = self.output.bits
+            return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width)
+        codes = split(beat, lane_shape(self.input), self.fold.simd)
+        lanes = [decode(self.x.codes_format, code) for code in codes]
+        totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
+        if self.products not in ("constant", "lut"):
+            return self.op.bias, totals
+        # Partial products leave out the operands' offset, and their step, a power of two.
+        x, digits = lanes[0], self.products == "constant"
+        greatest = (1 << len(x.bits)) - 1
+        left_out = dot.offset_correction(self.op.worth, x.step, x.offset, greatest, digits=digits)
+        return self.op.bias + left_out, [total.shift_left(x.step.bit_length() - 1) for total in totals]
+
+    def _issue(self, m, enable) -> tuple[Flags, Value, Value]:
+        """Take or repeat one input beat a clock; gives its flags, the weights' row and the bits of its lanes."""
         step, filling = Signal(), Signal()
         synapse, start, end = counter(m, step, self.synapse_folds, "synapse")
         neuron, filling_now, last_fold = counter(m, step & end, self.neuron_folds, "neuron")
@@ -126,15 +147,12 @@ class MatVec(wiring.Component):
             start=start,
             end=end,
         )
-        return (
-            flags,
-            row,
-            split(self._operands(m, enable, step, filling, synapse), lane_shape(self.input), self.fold.simd),
-        )
+        return flags, row, self._operands(m, enable, step, filling, synapse)
 
     def _operands(self, m, enable, step, filling, index) -> Value:
         """The operand register: a new beat while filling, after that the beat kept from before."""
-        new = self.i.p.lanes.as_value()
+        # The lanes, and above them what they share.
+        new = self.i.p.as_value()[: self.input.data_bits]
         if self.neuron_folds == 1:
             return register(m, step, new, "operands")
         if self.synapse_folds == 1:
@@ -231,13 +249,9 @@ class MatVec(wiring.Component):
                 terms.append(dot.add_tree(m, enable, [term], 1, self.output.bits, f"product_{n}"))
             yield terms
 
-    def _biases(self, m, enable, flags, x: Operand):
-        """What each lane starts from, with the constants that the products leave out; for the vector that the
-        accumulator starts in the next clock."""
-        bias = self.op.bias
-        if self.products in ("constant", "lut"):
-            greatest, digits = (1 << len(x.bits)) - 1, self.products == "constant"
-            bias = bias + dot.offset_correction(self.op.worth, x.step, x.offset, greatest, digits=digits)
+    def _biases(self, m, enable, flags, bias: np.ndarray):
+        """What each lane starts from, of `bias` (out,); for the vector that the accumulator starts in the next
+        clock."""
         half = 1 << (self.output.bits - 1)
         bias = ((bias + half) % (2 * half) - half).reshape(-1, self.fold.pe)
         if self.neuron_folds == 1:

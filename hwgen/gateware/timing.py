@@ -86,6 +86,24 @@ def fifo(depth: int, sink: Push) -> Push:
     return push
 
 
+def blocks(block: int, depth: int, sink: Push) -> Push:
+    """The beats of a block leave one after the other, the first `depth` clocks after the last of them came."""
+    index, free = 0, 0
+
+    def push(offered: int) -> int:
+        nonlocal index, free
+        index += 1
+        if index == block:
+            index = 0
+            out = max(offered + depth, free)
+            for beat in range(block):
+                check_accepted(out + beat, sink(out + beat))
+            free = out + block
+        return offered
+
+    return push
+
+
 def spans(beats: int, timings: Sequence[Callable[[Push], Push]]) -> list[tuple[int, int]]:
     """When each component of a chain works on one frame, the source always valid.
 

@@ -13,6 +13,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.gateware import timing
 from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.beat import signature
+from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.matvec import MatVec
@@ -62,6 +63,7 @@ BUILDERS = {
     ops.MatVec: lambda node, x, lanes, folding: MatVec(node.op, x, folding[node.name]),
     ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
+    ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
 }
 
@@ -69,6 +71,7 @@ KINDS = {
     MatVec: "matvec",
     Thresholds: "thresholds",
     Requantize: "requantize",
+    BlockQuantize: "block_quantize",
     ArgMax: "argmax",
     Fifo: "fifo",
     Gather: "width",

@@ -19,6 +19,15 @@ def _ratio(wide: int, narrow: int) -> int:
     return wide // narrow
 
 
+def _keep_shared(m, take, source, sink) -> None:
+    """Hold what the codes of a beat share: the same before and behind a converter, as beats lie within a block."""
+    if "shared" in sink.p.shape().members:
+        shared = Signal(len(sink.p.shared), name="shared", reset_less=True)
+        m.d.comb += sink.p.shared.eq(shared)
+        with m.If(take):
+            m.d.sync += shared.eq(source.p.shared)
+
+
 class Gather(wiring.Component):
     """Puts `lanes / beats.lanes` beats together into one, the earliest in the lowest lanes.
 
@@ -43,7 +52,7 @@ class Gather(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         take = Signal()
-        lanes = Signal(self.output.data_bits, reset_less=True)
+        lanes = Signal(self.output.lane_bits, reset_less=True)
         first, last = Signal(reset_less=True), Signal(reset_less=True)
         _, start, end = counter(m, take, self.ratio, "index")
         m.d.comb += [
@@ -53,11 +62,12 @@ class Gather(wiring.Component):
             self.o.p.first.eq(first),
             self.o.p.last.eq(last),
         ]
+        _keep_shared(m, take, self.i, self.o)
         with m.If(self.i.ready):
             m.d.sync += self.o.valid.eq(self.i.valid & end)
         with m.If(take):
             m.d.sync += [
-                lanes.eq(Cat(lanes, self.i.p.lanes)[self.input.data_bits :]),
+                lanes.eq(Cat(lanes, self.i.p.lanes)[self.input.lane_bits :]),
                 last.eq(self.i.p.last),
             ]
             with m.If(start):
@@ -90,8 +100,8 @@ class Scatter(wiring.Component):
         # take, so that one small LUT a bit is all they need.
         refill = Signal(init=1)
         enable = Signal()
-        narrow = self.output.data_bits
-        lanes = Signal(self.input.data_bits, reset_less=True)
+        narrow = self.output.lane_bits
+        lanes = Signal(self.input.lane_bits, reset_less=True)
         first, last = Signal(reset_less=True), Signal(reset_less=True)
         _, _, ends = counter(m, enable & ~refill, self.ratio - 1, "index")
         m.d.comb += [
@@ -101,6 +111,7 @@ class Scatter(wiring.Component):
             self.o.p.first.eq(first),
             self.o.p.last.eq(last & refill),
         ]
+        _keep_shared(m, self.i.ready, self.i, self.o)
         new = self.i.p.lanes.as_value()
         with m.If(enable):
             # The highest lanes take anything while others move down: nobody reads it.

@@ -18,18 +18,23 @@ class Beats:
 
     Lane 0 stands in the least significant bits and carries the lowest index of the frame.
     On the wire the payload is `{last, first, lanes}`: the two frame delimiters stand above the codes.
+    shared: bits that all codes of a beat have in common, above their own `bits`: the scale of a block. They travel
+    once, above the lanes: `{last, first, shared, lanes}`.
     """
 
     lanes: int
     bits: int
     signed: bool
     beats: int
+    shared: int = 0
 
     def __post_init__(self) -> None:
         if min(self.lanes, self.bits, self.beats) < 1:
             raise HwgenError(f"a stream needs at least one lane, bit and beat, not {self}")
-        if self.bits > 63:
-            raise HwgenError(f"a stream lane holds at most 63 bits, not {self.bits}")
+        if self.bits + self.shared > 63:
+            raise HwgenError(f"a stream lane holds at most 63 bits, not {self.bits + self.shared}")
+        if self.shared < 0 or (self.shared and self.signed):
+            raise HwgenError(f"codes that share bits are unsigned and share 1 or more, not {self}")
 
     @property
     def codes(self) -> int:
@@ -39,6 +44,11 @@ class Beats:
     @property
     def data_bits(self) -> int:
         """Bits of one beat without the frame delimiters."""
+        return self.lane_bits + self.shared
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of one beat's lanes."""
         return self.lanes * self.bits
 
     @property
@@ -59,15 +69,26 @@ class Beats:
         """Bytes of whole frames.
 
         `codes`: integers of shape (frames, codes). Each beat takes `bytes_per_beat` bytes, so the result has
-        frames * bytes_per_frame bytes. Raises HwgenError on a wrong shape or a code that does not fit its bits.
+        frames * bytes_per_frame bytes. Raises HwgenError on a wrong shape, a code that does not fit its bits, or
+        codes of one beat that differ in the bits they share.
         """
         frames = np.asarray(codes, dtype=np.int64).reshape(-1, self.codes)
-        low, high = (-(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1) if self.signed else (0, (1 << self.bits) - 1)
+        width = self.bits + self.shared
+        low, high = (-(1 << (width - 1)), (1 << (width - 1)) - 1) if self.signed else (0, (1 << width) - 1)
         if frames.size and (frames.min() < low or frames.max() > high):
-            raise HwgenError(f"codes {frames.min()}..{frames.max()} do not fit a {self.bits}-bit lane ({low}..{high})")
-        lanes = frames.reshape(-1, self.lanes, 1)
-        bits = (lanes >> np.arange(self.bits)) & 1
-        flat = bits.astype(np.uint8).reshape(-1, self.data_bits)
+            raise HwgenError(f"codes {frames.min()}..{frames.max()} do not fit a {width}-bit lane ({low}..{high})")
+        lanes = frames.reshape(-1, self.lanes)
+        bits = (lanes[:, :, None] >> np.arange(self.bits)) & 1
+        flat = bits.astype(np.uint8).reshape(-1, self.lane_bits)
+        if self.shared:
+            above = lanes >> self.bits
+            if (differ := above != above[:, :1]).any():
+                beat, lane = (int(n) for n in np.argwhere(differ)[0])
+                raise HwgenError(
+                    f"beat {beat}: lane {lane} has {above[beat, lane]} in its shared bits, lane 0 {above[beat, 0]}"
+                )
+            scale = (above[:, :1] >> np.arange(self.shared)) & 1
+            flat = np.concatenate([flat, scale.astype(np.uint8)], axis=1)
         return np.packbits(flat, axis=1, bitorder="little").tobytes()
 
     def unpack(self, data: bytes) -> Codes:
@@ -76,10 +97,18 @@ class Beats:
             raise HwgenError(f"{len(data)} bytes are not whole frames of {self.bytes_per_frame} bytes")
         raw = np.frombuffer(data, dtype=np.uint8).reshape(-1, self.bytes_per_beat)
         bits = np.unpackbits(raw, axis=1, bitorder="little", count=self.data_bits).astype(np.int64)
-        codes: Codes = (bits.reshape(-1, self.bits) << np.arange(self.bits)).sum(axis=1)
+        lanes = bits[:, : self.lane_bits].reshape(-1, self.lanes, self.bits)
+        above = (bits[:, self.lane_bits :] << np.arange(self.bits, self.bits + self.shared)).sum(axis=1, keepdims=True)
+        codes: Codes = (lanes << np.arange(self.bits)).sum(axis=2) + above
         if self.signed:
             codes = codes - ((codes >> (self.bits - 1)) << self.bits)
         return codes.reshape(-1, self.codes)
 
     def to_json(self) -> dict[str, int | bool]:
-        return {"lanes": self.lanes, "bits": self.bits, "signed": self.signed, "beats": self.beats}
+        return {
+            "lanes": self.lanes,
+            "bits": self.bits,
+            "signed": self.signed,
+            "beats": self.beats,
+            "shared": self.shared,
+        }

@@ -2,6 +2,7 @@
 
 from hwgen.ir import Op
 from hwgen.ops.argmax import ArgMax
+from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax
 from hwgen.ops.requantize import Requantize
@@ -9,13 +10,14 @@ from hwgen.ops.thresholds import Thresholds
 
 OPS: dict[str, type[Op]] = {
     cls.__name__: cls
-    for cls in (Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds)
+    for cls in (Affine, ArgMax, BlockQuantize, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds)
 }
 
 __all__ = [
     "OPS",
     "Affine",
     "ArgMax",
+    "BlockQuantize",
     "Dense",
     "MatVec",
     "Quantize",

@@ -16,10 +16,12 @@ from typing import Literal
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Format, Int
+from hwgen.formats import Bipolar, Blocked, Format, Int
+from hwgen.formats.base import product_width
 from hwgen.formats.multiply import span
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.argmax import ArgMax
+from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.thresholds import Thresholds
@@ -42,7 +44,7 @@ __all__ = [
     "wants_block_ram",
 ]
 
-Products = Literal["constant", "lut", "multiplier", "codes"]
+Products = Literal["constant", "lut", "multiplier", "codes", "blocks"]
 
 LUT_PRODUCT = 16
 """Bits of |weight| times bits of x up to which products are built of LUTs and not of multiplier blocks."""
@@ -79,8 +81,10 @@ def products_of(op: MatVec, x: TensorType, fold: Fold) -> Products:
 
     "constant": adders of signed digits, where every weight has its own place (PE = out, SIMD = in). "lut": partial
     products, for narrow weights. "multiplier": a multiplier for each weight lane. "codes": a multiplier whose product
-    is a code, such as L-Mul.
+    is a code, such as L-Mul. "blocks": a dot product of elements, moved by the scales of their blocks.
     """
+    if isinstance(x.format, Blocked):
+        return "blocks"
     if op.multiplier != "exact":
         return "codes"
     if (fold.pe, fold.simd) == op.weight.shape:
@@ -128,19 +132,16 @@ def choose_folding(graph: Graph, interval: int) -> dict[str, Fold]:
     lanes = 0
     for node, op in matrix_units(graph):
         x = graph.types[node.inputs[0]]
-        out, inner = op.weight.shape
-        fast = [
-            fold
-            for fold in (Fold(pe, simd) for pe in _divisors(out) for simd in _divisors(inner))
-            if op.cycles(x, fold) <= interval
-        ]
+        followers = _followers(graph, node)
+        folds = _folds(op, x, followers)
+        fast = [fold for fold in folds if op.cycles(x, fold) <= interval]
         if not fast:
-            nearest = op.cycles(x, Fold(out, inner))
+            most = max(folds, key=lambda fold: fold.pe * fold.simd)
+            nearest = op.cycles(x, most)
             raise HwgenError(
-                f"node {node.name!r} takes {nearest} clocks a frame fully unrolled (PE={out}, SIMD={inner}), "
+                f"node {node.name!r} takes {nearest} clocks a frame fully unrolled (PE={most.pe}, SIMD={most.simd}), "
                 f"so an interval of {interval} is out of reach; the nearest is {nearest}"
             )
-        followers = _followers(graph, node)
         fold = min(fast, key=lambda f: (_weigh(node, op, x, f, lanes, followers, graph), f.pe * f.simd, f.pe))
         folding[node.name] = fold
         lanes = lanes_behind(op, fold)
@@ -175,6 +176,8 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
         return _thresholds(node.op, x, lanes)
     if isinstance(node.op, Requantize):
         return _requantize(node.op, x, lanes)
+    if isinstance(node.op, BlockQuantize):
+        return _block_quantize(node.op, x, lanes)
     if isinstance(node.op, ArgMax):
         return _argmax(x, lanes)
     return Resources(None, None, None, None, None)
@@ -182,6 +185,20 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
 
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _folds(op: MatVec, x: TensorType, followers: Iterable[Node]) -> list[Fold]:
+    """All folds that divide the layer; where blocks share a scale, those that keep beats within blocks."""
+    out, inner = op.weight.shape
+    simds = _divisors(inner)
+    if isinstance(x.format, Blocked):
+        simds = [simd for simd in simds if x.format.block.size % simd == 0]
+    folds = [Fold(pe, simd) for pe in _divisors(out) for simd in simds]
+    for node in followers:
+        if isinstance(node.op, BlockQuantize):
+            size = node.op.format.block.size
+            folds = [fold for fold in folds if size % lanes_behind(op, fold) == 0]
+    return folds
 
 
 def _followers(graph: Graph, node: Node) -> list[Node]:
@@ -254,6 +271,8 @@ def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
     magnitude = magnitude_bits(op.worth)
     kind = products_of(op, x, fold)
+    if kind == "blocks":
+        return _block_matvec(op, x, fold)
     stored = 1 if len(set(np.abs(op.worth).ravel().tolist())) == 1 else magnitude + 1
     parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
     # Accumulators with the choice of what they start from, flags, counters.
@@ -278,6 +297,38 @@ def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
         parts.append(_cost(dsp=macs, ff=macs * (bits + magnitude + 1)))
         parts.append(_scaled(_tree(fold.simd, bits + magnitude + 1), fold.pe))
     return _sum(parts)
+
+
+def _block_matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
+    """A matrix unit whose input is in blocks."""
+    assert isinstance(x.format, Blocked)
+    element, fmt = x.format.block.element, op.weight_format
+    weight = fmt.block.element if isinstance(fmt, Blocked) else fmt
+    rows = op.weight.size // (fold.pe * fold.simd)
+    acc, shift = (
+        op.infer(x).codes_format.bits,
+        sum(f.block.scale.bits for f in (x.format, fmt) if isinstance(f, Blocked)),
+    )
+    macs = fold.pe * fold.simd
+    product = element.significand_bits * weight.significand_bits * 1.5 + product_width(element, weight)[1]
+    return _sum(
+        [
+            _rom(macs * weight.bits, rows),
+            _cost(lut=macs * product, ff=macs * product / 2),
+            _scaled(_cost(lut=acc * (shift + 2), ff=3 * acc), fold.pe),
+            _cost(lut=45, ff=50 + 3 * (x.format.block.element.bits * fold.simd)),
+        ]
+    )
+
+
+def _block_quantize(op: BlockQuantize, x: TensorType, lanes: int) -> Resources:
+    """A delay of a block, the search for its greatest number, and a shifter and an encoder a lane."""
+    width, element = x.codes_format.bits, op.format.block.element
+    steps = max(1, (width - 1).bit_length())
+    shifter = width * min(steps, op.format.block.scale.bits)
+    lane = _cost(lut=width + shifter + 6 * element.bits + width, ff=3 * width + element.bits)
+    queue = _rom(width * lanes, 2 * op.format.block.size // lanes)
+    return _sum([_scaled(lane, lanes), queue, _cost(lut=width * (steps + 2) + 40, ff=2 * width + 60)])
 
 
 def _thresholds(op: Thresholds, x: TensorType, lanes: int) -> Resources:

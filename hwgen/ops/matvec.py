@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Codes, Format, Int
+from hwgen.formats import Blocked, Codes, Format, Int
 from hwgen.formats.grid import check_grid, grid_range, on_grid
 from hwgen.formats.multiply import CODE_MULTIPLIERS, lmul, lmul_format, product_span
 from hwgen.ir import Array, Fold, Op, TensorType, freeze
@@ -122,6 +122,8 @@ class MatVec(Op):
             raise HwgenError(
                 f"folding must divide the layer: PE={fold.pe} into {out} outputs, SIMD={fold.simd} into {inner} inputs"
             )
+        if isinstance(x.format, Blocked) and x.format.block.size % fold.simd:
+            raise HwgenError(f"SIMD must divide the blocks: SIMD={fold.simd}, blocks of {x.format.block.size}")
         return int(out // fold.pe) * int(inner // fold.simd) * (x.size // int(inner))
 
 

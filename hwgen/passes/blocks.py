@@ -50,13 +50,16 @@ def block_quantizer(x: TensorType, quantizer: Node, lines: Sequence[Line]) -> li
     two as slope, addends are rounded to 2**-GUARD_BITS of a unit of `x` or are exact; else factors and addends are
     rounded so that the greatest factor has FACTOR_BITS bits, or as many as the sums leave room for, and the results to
     2**-STEP_BITS of the finest step of the elements.
-    Raises UnsupportedError naming the quantizer if they leave too little, or the channels are clipped differently.
+    Raises UnsupportedError naming the quantizer if they leave too little, the channels are no whole blocks, or they are
+    clipped differently.
     """
     op = quantizer.op
     assert isinstance(op, Quantize)
     assert isinstance(op.format, Blocked)
     if op.zero_point:
         raise refused(quantizer, f"blocks have no zero point, not {op.zero_point}")
+    if x.channels % op.format.block.size:
+        raise refused(quantizer, f"blocks of {op.format.block.size} do not divide {x.channels} channels")
     low, high = integer_range(x)
     exponent = _unit(lines, max(abs(low), abs(high)), quantizer)
     unit = Fraction(2) ** exponent

@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.formats import Bipolar, Format, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node
 from hwgen.ops import Affine, Dense, MatVec, Quantize
+from hwgen.passes.blocks import narrowed
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
 
 
@@ -76,6 +77,8 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str) -> MatVec:
         if not isinstance(fmt, Int):
             raise refused(node, f"weights of {fmt.name} have no zero point, not {op.zero_point}")
         weight, fmt = weight - op.zero_point, holding(weight - op.zero_point)
+    if isinstance(fmt, Blocked):
+        weight, fmt = narrowed(weight, fmt)
     if x.zero_point and not isinstance(x.format, Int):
         raise refused(node, f"an input of {x.format.name} has no zero point, not {x.zero_point}")
     bias = -x.zero_point * on_grid(fmt, weight).sum(axis=1)
@@ -101,6 +104,10 @@ def negated(op: MatVec, channels: npt.NDArray[np.bool_]) -> MatVec:
         weight = np.where(channels[:, None], 1 - op.weight, op.weight)
     elif isinstance(fmt, Minifloat):
         weight = np.where(channels[:, None], op.weight ^ (1 << fmt.magnitude_bits), op.weight)
+    elif isinstance(fmt, Blocked):
+        element = fmt.block.element
+        opposite = element.encode(-element.decode(fmt.elements(op.weight)))
+        weight = np.where(channels[:, None], fmt.join(fmt.scales(op.weight), opposite), op.weight)
     else:
         weight = op.weight * sign[:, None]
         low, high = fmt.code_range

@@ -8,10 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Int
+from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import MatVec, Quantize, Requantize, Thresholds, integer_range
+from hwgen.passes.blocks import block_quantizer
 from hwgen.passes.chain import chain, rebuilt, refused
 from hwgen.passes.exact import Line, lines, rounded, steps, thresholds
 from hwgen.passes.lower import negated
@@ -33,6 +34,8 @@ SHIFT_INVARIANT = ("half_up", "down", "up")
 
 def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     """Replace every quantizer, with the affine operations and ReLUs ahead of it, by Thresholds or Requantize.
+
+    Quantizers to blocks become a BlockQuantize, behind a Requantize where there is anything ahead of it.
 
     requantize:
     "auto": a shift where that is exact (all channels scaled by one power of two, nothing left to add); else
@@ -60,7 +63,14 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
             if source:
                 codes = source.op.infer(feed)
                 done.append(source)
-            done.append(replace(node, op=_requantizer(codes, node, channel_lines, requantize)))
+            if isinstance(node.op.format, Blocked):
+                *ahead, node = block_quantizer(codes, node, channel_lines)
+                for one in ahead:
+                    done.append(one)
+                    codes = one.op.infer(codes)
+                done.append(node)
+            else:
+                done.append(replace(node, op=_requantizer(codes, node, channel_lines, requantize)))
             waiting = []
         elif node.op.frozen and not waiting:
             done.append(node)

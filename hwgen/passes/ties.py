@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Codes, Minifloat, Real
+from hwgen.formats import Bipolar, Blocked, Codes, Minifloat, Real
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Affine, MatVec, Quantize, Requantize
+from hwgen.ops import Affine, BlockQuantize, MatVec, Quantize, Requantize
+from hwgen.passes.block_ties import block_distance
 from hwgen.passes.chain import chain
 from hwgen.passes.exact import Line, lines, steps
 from hwgen.passes.requantize import absorb_requantizers
@@ -133,7 +134,7 @@ def _pair(
     mine = codes[name]
     theirs = kind.encode(np.asarray(oracle[name], dtype=np.float64).reshape(mine.shape))
     fmt = kind.codes_format
-    if isinstance(fmt, Minifloat):
+    if isinstance(fmt, Minifloat | Blocked):
         # Both zeros are worth the same; only float runs tell them apart.
         mine, theirs = (np.where(fmt.decode(array) == 0, 0, array) for array in (mine, theirs))
     return mine.reshape(len(mine), -1), theirs.reshape(len(mine), -1)
@@ -186,11 +187,14 @@ class _Section:
         found = []
         for frame, place in places:
             channel = place % len(exact)
-            code = int(sums[frame].reshape(-1)[place])
-            u = exact[channel].at(code)
-            largest = float(steps[frame].reshape(-1)[place]) * 2.0**-23
+            vector = sums[frame].reshape(-1)[place - channel : place - channel + len(exact)]
+            code = int(vector[channel])
+            span = _block(op, channel, len(exact))
+            largest = float(steps[frame].reshape(-1)[place - channel :][span].max()) * 2.0**-23
             bound = ulps * largest + self._dyadic(channel, exact[channel], code)
-            found.append(_tie(frame, quantizer.name, place, u, op, mine, theirs, bound, largest))
+            u = [exact[c].at(int(vector[c])) for c in range(span.start, span.stop)]
+            where = frame, place, channel - span.start
+            found.append(_tie(quantizer.name, where, u, op, mine, theirs, bound, largest))
         return found
 
     def _dyadic(self, channel: int, line: Line, code: int) -> float:
@@ -204,11 +208,30 @@ class _Section:
         return float(off)
 
 
+def _block(op: Quantize, channel: int, channels: int) -> slice:
+    """The channels that the code of `channel` depends on: those of its block, or itself."""
+    size = op.format.block.size if isinstance(op.format, Blocked) else 1
+    start = channel // size * size
+    return slice(start, min(start + size, channels))
+
+
 def _tie(
-    frame: int, name: str, place: int, u: Fraction, op: Quantize, mine: Codes, theirs: Codes, bound: float, ulp: float
+    name: str,
+    where: tuple[int, int, int],
+    u: Sequence[Fraction],
+    op: Quantize,
+    mine: Codes,
+    theirs: Codes,
+    bound: float,
+    ulp: float,
 ) -> Tie:
+    """where: frame, place in it, and which of the exact numbers `u`, those of a block, it is."""
+    frame, place, index = where
     code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
-    distance = float(_distance(u, op, code, oracle_code))
+    if isinstance(op.format, Blocked):
+        distance = float(block_distance(u, index, op.format, op.rounding, (code, oracle_code)))
+    else:
+        distance = float(_distance(u[index], op, code, oracle_code))
     return Tie(frame, name, place, code, oracle_code, distance, bound, distance / ulp if ulp else 0.0)
 
 
@@ -233,9 +256,13 @@ def _input_ties(
     real, scale = real.reshape(len(mine), -1), np.broadcast_to(np.array(kind.scale), (kind.channels,))
     found = []
     for frame, place in _first_differences(mine, theirs, undecided):
-        u = Fraction(float(real[frame, place])) / Fraction(float(scale[place % len(scale)])) + kind.zero_point
-        largest = float(steps[frame, place]) * 2.0**-23
-        found.append(_tie(frame, "input", place, u, quantizer, mine, theirs, ulps * largest, largest))
+        channel = place % kind.channels
+        span = _block(quantizer, channel, kind.channels)
+        places = range(place - channel + span.start, place - channel + span.stop)
+        u = [Fraction(float(real[frame, p])) / Fraction(float(scale[p % len(scale)])) + kind.zero_point for p in places]
+        largest = float(steps[frame, places].max()) * 2.0**-23
+        where = frame, place, channel - span.start
+        found.append(_tie("input", where, u, quantizer, mine, theirs, ulps * largest, largest))
     return found
 
 
@@ -245,12 +272,15 @@ def _grown(magnitude: Real, op: Affine) -> Real:
 
 def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, Fraction]]:
     """(multiplier, offset) of each channel, in output steps, if the frozen graph multiplies and shifts here."""
-    for node in frozen.nodes:
-        if node.name == quantizer.name and isinstance(node.op, Requantize):
+    unit = Fraction(1)
+    for node in reversed(frozen.nodes):
+        if node.name == quantizer.name and isinstance(node.op, BlockQuantize):
+            unit = Fraction(2) ** node.op.lsb
+        if node.name in (quantizer.name, f"{quantizer.name}.affine") and isinstance(node.op, Requantize):
             channels = frozen.types[node.output].channels
             arrays = (node.op.multiplier, node.op.offset, node.op.shift)
             rows = zip(*(np.broadcast_to(a, (channels,)).tolist() for a in arrays), strict=True)
-            return {c: (Fraction(m, 1 << shift), Fraction(b, 1 << shift)) for c, (m, b, shift) in enumerate(rows)}
+            return {c: (unit * m / (1 << shift), unit * b / (1 << shift)) for c, (m, b, shift) in enumerate(rows)}
     return {}
 
 

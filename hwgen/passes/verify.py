@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Bipolar, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.ir import Graph, Node
-from hwgen.ops import Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
+from hwgen.ops import (
+    Affine,
+    ArgMax,
+    BlockQuantize,
+    Dense,
+    MatVec,
+    Quantize,
+    Relu,
+    Requantize,
+    Reshape,
+    Softmax,
+    Thresholds,
+)
 from hwgen.passes.chain import chain, read_type, refused
 
 REAL = (Affine, ArgMax, Dense, Quantize, Relu, Reshape, Softmax)
-INTEGER = (ArgMax, MatVec, Requantize, Thresholds)
+INTEGER = (ArgMax, BlockQuantize, MatVec, Requantize, Thresholds)
 STAGES = ("imported", "frozen")
 
 
@@ -57,5 +69,5 @@ def _check_weights(node: Node) -> None:
 
 def _check_codes(graph: Graph, node: Node) -> None:
     for kind in (read_type(graph, node), graph.types[node.output]):
-        if not isinstance(kind.format, Int | Bipolar | Minifloat):
-            raise refused(node, "it reads or writes numbers that are not integer, bipolar or minifloat codes")
+        if not isinstance(kind.format, Int | Bipolar | Minifloat | Blocked):
+            raise refused(node, "it reads or writes numbers that are not integer, bipolar, minifloat or block codes")

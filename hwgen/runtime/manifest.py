@@ -67,7 +67,7 @@ def _graph_id(path: Path, value: Any) -> str:
 
 
 def _beats(path: Path, key: str, value: Any) -> Beats:
-    fields = ("lanes", "bits", "signed", "beats")
+    fields = ("lanes", "bits", "signed", "beats", "shared")
     if not isinstance(value, dict) or not all(type(value.get(name)) in (int, bool) for name in fields):
-        raise HwgenError(f"{path}: {key} must have integer lanes, bits, beats and a boolean signed, not {value!r}")
-    return Beats(value["lanes"], value["bits"], bool(value["signed"]), value["beats"])
+        raise HwgenError(f"{path}: {key} needs integers {', '.join(fields)} (signed a boolean), not {value!r}")
+    return Beats(value["lanes"], value["bits"], bool(value["signed"]), value["beats"], value["shared"])

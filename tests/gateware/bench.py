@@ -19,8 +19,14 @@ class Outcome:
 
 def _beats(frames: np.ndarray, beats: Beats) -> list[dict]:
     lanes = np.asarray(frames).reshape(-1, beats.beats, beats.lanes)
+
+    def fields(lane: np.ndarray) -> dict:
+        if not beats.shared:
+            return {"lanes": lane.tolist()}
+        return {"lanes": (lane & ((1 << beats.bits) - 1)).tolist(), "shared": int(lane[0] >> beats.bits)}
+
     return [
-        {"lanes": lane.tolist(), "first": int(n == 0), "last": int(n == beats.beats - 1)}
+        {**fields(lane), "first": int(n == 0), "last": int(n == beats.beats - 1)}
         for frame in lanes
         for n, lane in enumerate(frame)
     ]
@@ -49,7 +55,8 @@ def stream(dut, frames: np.ndarray, *, valid: float = 1.0, ready: float = 1.0, s
             if has and takes:
                 index = len(got) % dut.output.beats
                 assert (beat.first, beat.last) == (index == 0, index == dut.output.beats - 1), f"beat {len(got)}"
-                got.append(list(beat.lanes))
+                above = beat.shared << dut.output.bits if dut.output.shared else 0
+                got.append([lane | above if above else lane for lane in beat.lanes])
                 given.append(cycle)
             cycle += 1
             assert cycle < 20000 + 100 * total, f"only {len(got)} of {total} beats came out"

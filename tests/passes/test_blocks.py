@@ -8,7 +8,7 @@ import pytest
 
 from hwgen import golden
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Blocked, Int, get
+from hwgen.formats import Blocked, get
 from hwgen.ir import Graph, Node, Op, TensorType, Value
 from hwgen.ops import Affine, BlockQuantize, Dense, MatVec, Quantize, Relu, Requantize
 from hwgen.passes import explain, freeze
@@ -124,15 +124,6 @@ def test_what_cannot_become_blocks_is_refused() -> None:
     wide = network("mxfp8e4m3", Affine(np.linspace(0.1, 1, 16), np.zeros(1)))
     with pytest.raises(UnsupportedError, match=r"its scales and addends behind sums up to \d+ need more than 53 bits"):
         freeze(wide)
-    weights = Dense(np.ones((3, 16), int), Int(2))
-    with pytest.raises(UnsupportedError, match="blocks of 32 do not divide 16 channels"):
-        freeze(
-            replace(
-                graph,
-                nodes=(
-                    *graph.nodes[:2],
-                    replace(graph.nodes[2], op=Quantize(Blocked(get("mxfp4")))),
-                    replace(graph.nodes[3], op=weights),
-                ),
-            )
-        )
+    large = [n if n.name != "q1" else replace(n, op=Quantize(narrow("mxfp4", -5, 2, 32))) for n in graph.nodes[:3]]
+    with pytest.raises(UnsupportedError, match=r"node 'q1' \(Quantize\): blocks of 32 do not divide 16 channels"):
+        freeze(replace(graph, nodes=tuple(large), outputs=("q1",)))

@@ -236,9 +236,9 @@ def test_manifests_that_cannot_be(tmp_path: Path) -> None:
     for changes, message in [
         ({"hash": "xyz"}, "hash must begin with 16 hex digits, not 'xyz'"),
         ({"hash": 5}, "hash must begin with 16 hex digits, not 5"),
-        ({"input": {"lanes": 1}}, "input must have integer lanes"),
+        ({"input": {"lanes": 1}}, "input needs integers lanes"),
         ({"output": {**OUTPUT.to_json(), "bits": 64}}, "at most 63 bits, not 64"),
-        ({"output": {**OUTPUT.to_json(), "bits": "4"}}, "output must have integer lanes"),
+        ({"output": {**OUTPUT.to_json(), "bits": "4"}}, "output needs integers lanes"),
         ({"baud": -1}, "baud a positive integer"),
         ({"board_sim": 3}, "board_sim must be a path"),
     ]:

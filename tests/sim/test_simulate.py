@@ -96,7 +96,7 @@ def test_the_watchdog_waits_longer_under_stalls() -> None:
     plan = simulate.run_plan(toy.DESIGN, 5, [Run(), Run(0.5, 0.75)], {"expected_1.bin": b""}, watchdog=100)
     assert [run["watchdog"] for run in plan["runs"]] == [100, 800]
     assert [(run["stall_in"], run["stall_out"], run["check"]) for run in plan["runs"]] == [(0, 0, 2), (32768, 49152, 2)]
-    assert plan["streams"][1] == {"name": "scale", "lanes": 2, "bits": 6, "signed": True, "beats": 2}
+    assert plan["streams"][1] == {"name": "scale", "lanes": 2, "bits": 6, "signed": True, "beats": 2, "shared": 0}
 
 
 def test_hexadecimal_beats_become_codes() -> None:

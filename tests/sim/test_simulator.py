@@ -33,7 +33,7 @@ COUNTS = """1 frames 4 beat 0 valid 0 ready 1 extra 2
 0 misframed 0 frame 0 beat 0 first 0 last 0
 0 unstable 0 frame 0 beat 0
 """
-STREAM = {"name": "scale", "lanes": 2, "bits": 6, "signed": True, "beats": 2}
+STREAM = {"name": "scale", "lanes": 2, "bits": 6, "signed": True, "beats": 2, "shared": 0}
 
 
 def test_bench_reads_counts_and_tells_faults() -> None:

@@ -1,0 +1,120 @@
+"""Quantizers that carry a format, read from modules: minifloats, fixed point, dynamic fixed point, MX blocks."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import torch
+    from brevitas import nn as qnn
+    from brevitas.quant.mx_quant_ocp import MXFloat8e4m3Act, MXFloat8e4m3Weight
+    from torch import nn
+
+    from hwgen import golden, quant
+    from hwgen.errors import HwgenError
+    from hwgen.formats import Blocked
+    from hwgen.frontends.brevitas import from_brevitas
+    from hwgen.ops import Dense, Quantize
+    from hwgen.passes import explain, freeze
+
+FAMILIES = ["MXFP4", "MXINT8", "MXFP6E3M2", "E3M2", "E4M3", "QFX6", "DFP16"]
+
+
+def network(weight: Any, act: Any, norm: bool = True, **options: Any) -> nn.Sequential:
+    torch.manual_seed(2)
+    norms = [nn.BatchNorm1d(32)] if norm else []
+    module = nn.Sequential(
+        qnn.QuantIdentity(act_quant=act, **options),
+        qnn.QuantLinear(64, 32, bias=not norm, weight_quant=weight),
+        *norms,
+        qnn.QuantReLU(act_quant=act, **options),
+        qnn.QuantLinear(32, 5, bias=False, weight_quant=weight),
+    )
+    module.train()
+    for _ in range(3):
+        module(torch.randn(64, 64))
+    return module.eval()
+
+
+def values(module: nn.Module, x: Any) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+
+    def keep(name: str) -> Any:
+        def hook(layer: Any, inputs: Any, output: Any) -> None:
+            seen[name] = np.asarray(getattr(output, "value", output).detach())
+
+        return hook
+
+    hooks = [layer.register_forward_hook(keep(name)) for name, layer in module.named_children()]
+    with torch.no_grad():
+        module(x)
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+@pytest.mark.parametrize("norm", [True, False], ids=["norm", "bias"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_own_quantizers_equal_the_forward_pass(family: str, norm: bool) -> None:
+    module = network(getattr(quant, f"{family}Weight"), getattr(quant, f"{family}Act"), norm)
+    x = torch.randn(200, 64)
+    imported = from_brevitas(module, torch.cat([x, 1.5 * x]))
+    frozen = freeze(imported)
+    seen = values(module, x)
+    oracle = {node.output: seen[node.name] for node in imported.nodes if isinstance(node.op, Quantize)}
+    codes = golden.trace(frozen, golden.encode(frozen, x.numpy()))
+    found = explain(imported, frozen, x.numpy(), codes, oracle)
+    assert not found.unexplained
+    assert len(found.differing) < 20
+    same = np.setdiff1d(np.arange(200), found.differing)
+    last = list(seen)[-1]
+    np.testing.assert_allclose(golden.predict(frozen, x.numpy())[same], seen[last][same], 1e-4, 1e-5)
+
+
+def test_brevitas_own_mx_minifloats() -> None:
+    module = network(MXFloat8e4m3Weight, MXFloat8e4m3Act, norm=False, group_dim=1)
+    imported = from_brevitas(module, torch.randn(200, 64))
+    formats = [node.op.format for node in imported.nodes if isinstance(node.op, Quantize | Dense)]
+    assert all(isinstance(fmt, Blocked) for fmt in formats)
+    x = torch.randn(100, 64).numpy()
+    value: Any = x.astype(np.float64)
+    for node in imported.nodes:
+        value = node.op.run(value)
+    seen = values(module, torch.from_numpy(x))
+    np.testing.assert_allclose(value, seen[list(seen)[-1]], 1e-4, 1e-5)
+
+
+def test_windows_hold_what_the_example_met() -> None:
+    module = network(quant.MXFP4Weight, quant.MXFP4Act)
+    x = torch.randn(100, 64)
+    fmt = next(node.op.format for node in from_brevitas(module, x).nodes if isinstance(node.op, Quantize))
+    assert isinstance(fmt, Blocked)
+    scale = fmt.block.scale
+    exponents = np.floor(np.log2(np.abs(x.numpy().reshape(-1, 32)).max(axis=1))) - 2
+    assert scale.max_magnitude - scale.bias == exponents.max() + 1
+    assert -scale.bias <= min(exponents.min(), exponents.max() - 6)
+
+
+def refused(module: Any, message: str, example: Any = None) -> None:
+    with pytest.raises(HwgenError, match=message):
+        from_brevitas(module.eval(), torch.randn(4, 64) if example is None else example)
+
+
+def test_what_carried_formats_cannot_be_is_refused() -> None:
+    from hwgen.quant import block_activation, dynamic_activation
+
+    refused(qnn.QuantIdentity(act_quant=quant.MXFP4Act), "nothing but zeros here", torch.zeros(4, 64))
+    nv = qnn.QuantIdentity(act_quant=block_activation("fp4ue5m3"))
+    refused(nv, "blocks of fp4ue5m3 have scales with a mantissa; only power-of-two scales are supported")
+    even = qnn.QuantIdentity(act_quant=block_activation("mxfp4", scale_mode="even"))
+    refused(even, "the scale mode 'even' is not supported; known: floor")
+    dynamic = qnn.QuantIdentity(act_quant=dynamic_activation(16, exponent="dynamic"))
+    refused(dynamic, r"its exponent depends on the input \(dynamic\)")
+    chained = qnn.QuantIdentity(act_quant=dynamic_activation(16, accumulator="int32"))
+    chained(torch.randn(9, 64))
+    refused(chained, "its accumulator 'int32' is not supported; known: exact")
