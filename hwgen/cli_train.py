@@ -35,7 +35,7 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, not from a checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
-    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data), NAME.pt and NAME.json.
+    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data), NAME.weights.npz and NAME.json.
 
     A run that was interrupted goes on from its last checkpoint in the same folder. In several processes:
     `torchrun --standalone --nproc-per-node 2 -m hwgen.cli train ...`.

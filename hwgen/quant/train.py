@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError, ToolMissingError
-from hwgen.quant import checkpoint, trainer
+from hwgen.quant import checkpoint, trainer, weights
 from hwgen.quant.config import TrainConfig, make_config
 from hwgen.quant.data import Data
 from hwgen.quant.processes import joined
@@ -91,12 +91,12 @@ def load_recipe(path: Path) -> Job:
 
 
 def train(job: Job, folder: Path, progress: Progress | None = None, restart: bool = False) -> Trained | None:
-    """Train `job.model()` on `job.data()` and write <folder>/<name>.onnx, .npz, .pt and .json.
+    """Train `job.model()` on `job.data()` and write <folder>/<name>.onnx, .npz, .weights.npz and .json.
 
     A run that was interrupted in `folder` is gone on from, unless `restart`. The .npz holds the held-out part, `x`
     and `y`, and Brevitas' forward pass on it: `logits`, and `quantized_0`, `quantized_1`, ..., what its activation
-    quantizers give, unless they are too many. The .pt is the module's state_dict. The .onnx is left out where QONNX
-    cannot say what the network computes; the .json tells why.
+    quantizers give, unless they are too many. The .weights.npz is what `hwgen.models.load` reads. The .onnx is left
+    out where QONNX cannot say what the network computes; the .json tells why.
     In several processes (torchrun) the first one writes and returns the result; the others return None.
     Raises HwgenError as `hwgen.quant.trainer.fit` does.
     """
@@ -128,9 +128,7 @@ def _finish(model: Any, data: Data, config: TrainConfig, folder: Path, run: trai
     arrays |= {f"quantized_{k}": array for k, array in enumerate(quantized.arrays())}
     place = folder / config.name
     _write_arrays(place.with_name(f"{config.name}.npz"), arrays)
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    write_atomic(place.with_name(f"{config.name}.pt"), buffer.getvalue())
+    weights.save(model, place.with_name(f"{config.name}.weights.npz"))
     refused = _write_qonnx(place.with_name(f"{config.name}.onnx"), model, x[:1])
     versions = {name: _version(name) for name in ("torch", "brevitas")}
     result = Trained(

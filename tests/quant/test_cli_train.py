@@ -88,7 +88,7 @@ def test_what_training_leaves(config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     found = trained(config, "-o", folder, "--epochs", "8", "--seed", "3")
     assert {path.name for path in folder.iterdir()} == {
-        *(f"small.{kind}" for kind in ("onnx", "npz", "pt", "json")),
+        *(f"small.{kind}" for kind in ("onnx", "npz", "weights.npz", "json")),
         *("checkpoint.pt", "best.pt", "metrics.jsonl"),
     }
     record = json.loads((folder / "small.json").read_text())
