@@ -9,23 +9,25 @@ from tests.gateware.dotproduct.bench import Units, pack, simulate
 from tests.gateware.dotproduct.cases import operands
 
 LANES = 1_000_000
+ROWS = LANES // 10
 
+# What takes time is to compile the units: where few lanes show as much, they are few, and get more rows.
 UNITS = [
     ("e4m3", "e4m3", 32, "exact", "auto"),
-    ("e5m2", "e5m2", 32, "exact", 4),
-    ("e3m2", "e3m2", 32, "exact", 0),
-    ("e2m3", "e2m3", 32, "exact", 3),
+    ("e5m2", "e5m2", 12, "exact", 4),
+    ("e3m2", "e3m2", 16, "exact", 0),
+    ("e2m3", "e2m3", 16, "exact", 3),
     ("e2m1", "e2m1", 32, "exact", "auto"),
     ("fixed<8,2>n", "fixed<8,2>n", 32, "exact", "auto"),
-    ("int8", "int8", 32, "exact", 2),
-    ("e4m3", "e2m1", 32, "exact", 2),
-    ("int8", "e2m1", 32, "exact", 3),
-    ("e5m2", "int4", 32, "exact", "auto"),
-    ("e4m3", "e4m3", 32, "lmul", 4),
-    ("e4m3", "e4m3", 32, "mitchell", 0),
-    ("e5m2", "e5m2", 32, "lmul_formula_trunc", 1),
-    ("e4m3", "e4m3", 32, "lmul_formula", 3),
-    ("e2m3", "e2m3", 32, "lmul", 2),
+    ("int8", "int8", 13, "exact", 2),
+    ("e4m3", "e2m1", 11, "exact", 2),
+    ("int8", "e2m1", 10, "exact", 3),
+    ("e5m2", "int4", 10, "exact", "auto"),
+    ("e4m3", "e4m3", 16, "lmul", 4),
+    ("e4m3", "e4m3", 10, "mitchell", 0),
+    ("e5m2", "e5m2", 11, "lmul_formula_trunc", 1),
+    ("e4m3", "e4m3", 12, "lmul_formula", 3),
+    ("e2m3", "e2m3", 13, "lmul", 2),
 ]
 SMALL = [
     ("uint4", "int5", 5, "exact", 1),
@@ -42,10 +44,10 @@ SMALL = [
     ("ue5m3", "e4m3full", 2, "exact", 1),
     ("bipolar", "bipolar", 32, "exact", 1),
 ]
-# In cells placed by hand, which take long to compile: few lanes, but a million of each in all.
+# In cells placed by hand.
 PLACED = [
     ("e4m3", "e4m3", 32, "exact", "auto"),
-    ("e5m2", "e5m2", 9, "exact", 2),
+    ("e5m2", "e5m2", 10, "exact", 2),
     ("e3m2", "e3m2", 11, "exact", 0),
     ("e2m3", "e2m3", 12, "exact", 3),
     ("e2m1", "e2m1", 32, "exact", 1),
@@ -55,10 +57,8 @@ SMALL_PLACED = [
     ("e4m3", "e2m1", 7, "exact", 2),
     ("int8", "e2m1", 5, "exact", 1),
     ("ue5m3", "ue5m3", 4, "exact", 2),
-    ("ue5m3", "e4m3full", 2, "exact", 0),
     ("e4m3", "e5m2", 6, "exact", 3),
     ("e1m2", "e2m1", 3, "exact", 1),
-    ("e3m4", "e3m4", 3, "exact", 0),
     ("e4m3", "e4m3", 1, "lmul_formula", 0),
 ]
 
@@ -83,7 +83,7 @@ def check(cases, rows, folder, *, placed=()):
 
 @pytest.mark.slow
 def test_a_million_lanes_of_each_pair_and_multiplier(tmp_path):
-    check(UNITS, LANES // 32, tmp_path)
+    check(UNITS, ROWS, tmp_path)
 
 
 @pytest.mark.slow
@@ -93,7 +93,7 @@ def test_odd_numbers_of_lanes_and_odd_formats(tmp_path):
 
 @pytest.mark.slow
 def test_a_million_lanes_in_placed_cells(tmp_path):
-    check([], LANES // 9, tmp_path, placed=PLACED)
+    check([], ROWS, tmp_path, placed=PLACED)
 
 
 def test_placed_cells_take_a_family_and_formats_that_have_them():
