@@ -147,4 +147,4 @@ def cast_gradient(x: Tensor, cast: Cast) -> Tensor:
 def power_of_two(exponent: Tensor) -> Tensor:
     """2**exponent of integers that float32 holds, exact, float32: within -126..127, to which others are clamped."""
     field = exponent.clamp(-126, 127).to(torch.int32).add_(127)
-    return (field << 23).view(torch.float32)
+    return field.mul_(1 << 23).view(torch.float32)
