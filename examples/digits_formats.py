@@ -4,6 +4,7 @@
 
 e4m3, e5m2, e3m2, e2m3, e2m1: weights and activations in the OCP minifloat, per-tensor float scales (Brevitas).
 e5m2 trains, but its sums need more bits than a matrix unit carries, so that compiling it is refused.
+mxfp4, mxfp6e3m2, mxfp6e2m3, mxint8: OCP MX, blocks of 32 numbers that share a scale (`hwgen.quant`).
 dfp16: 16-bit codes with one power of two for each tensor, dynamic fixed point with static exponents.
 """
 
@@ -16,6 +17,7 @@ from brevitas.quant import float_quant_ocp as ocp
 from torch import nn
 
 from hwgen.errors import HwgenError
+from hwgen.quant import block_activation, block_weight
 from hwgen.quant.train import load_recipe, train
 
 FORMAT = os.environ.get("FORMAT", "e4m3")
@@ -33,6 +35,8 @@ MINIFLOATS = {
     "e2m1": float_base.Fp4e2m1Mixin,
 }
 
+BLOCKS = ("mxfp4", "mxfp6e3m2", "mxfp6e2m3", "mxint8")
+
 data = load_recipe(Path(__file__).with_name("digits_mlp.py")).data
 
 
@@ -41,8 +45,10 @@ def quantizers() -> tuple[dict[str, object], dict[str, object]]:
     if FORMAT == "dfp16":
         weight = {"weight_quant": Int8WeightPerTensorFixedPoint, "weight_bit_width": 16}
         return weight, {"act_quant": Int8ActPerTensorFixedPoint, "bit_width": 16}
+    if FORMAT in BLOCKS:
+        return {"weight_quant": block_weight(FORMAT)}, {"act_quant": block_activation(FORMAT)}
     if FORMAT not in MINIFLOATS:
-        raise HwgenError(f"FORMAT={FORMAT} is none of {', '.join((*MINIFLOATS, 'dfp16'))}")
+        raise HwgenError(f"FORMAT={FORMAT} is none of {', '.join((*MINIFLOATS, *BLOCKS, 'dfp16'))}")
     widths = MINIFLOATS[FORMAT]
     weight = {"weight_quant": type("Weight", (ocp.FpOCPWeightPerTensorFloat, widths), {})}
     return weight, {"act_quant": type("Act", (ocp.FpOCPActPerTensorFloat, widths), {})}

@@ -34,17 +34,31 @@ class DataSet:
     quantized: tuple[Array, ...] = ()
 
 
-def read_imported(path: Path) -> Graph | None:
-    """The graph of real-valued operations that a QONNX file holds; None for a graph.json, which is frozen."""
-    if path.is_dir() or path.suffix == ".json":
-        return None
-    from hwgen.frontends import qonnx
+GRAPH = ".graph.json"
+"""How the name of a network ends that QONNX cannot express, written as the graph that was imported."""
 
-    return qonnx.load(path)
+
+def write_graph(path: Path, graph: Graph) -> None:
+    """Write a graph of either stage as JSON, which `read_model` reads."""
+    write_atomic(path, json.dumps(graph.to_json()) + "\n")
+
+
+def read_imported(path: Path) -> Graph | None:
+    """The graph of real-valued operations that a QONNX file or NAME.graph.json holds; None for one that is frozen."""
+    graph = _read_graph(path)
+    return None if graph.is_frozen else graph
 
 
 def read_model(path: Path, requantize: str = "auto", multiplier: str = "exact") -> Graph:
-    """The frozen graph of a QONNX file, or of the graph.json that `hwgen compile` wrote (or its folder)."""
+    """The frozen graph of a QONNX file, of NAME.graph.json, or of the graph.json that `hwgen compile` wrote.
+
+    A folder stands for the graph.json in it. What is frozen already stays as it is.
+    """
+    graph = _read_graph(path)
+    return graph if graph.is_frozen else passes.freeze(graph, requantize, multiplier)
+
+
+def _read_graph(path: Path) -> Graph:
     if path.is_dir():
         path = path / "graph.json"
     if path.suffix == ".json":
@@ -54,14 +68,15 @@ def read_model(path: Path, requantize: str = "auto", multiplier: str = "exact") 
             raise HwgenError(f"{path} is not a graph that hwgen wrote: {type(error).__name__} {error}") from error
     from hwgen.frontends import qonnx
 
-    return passes.freeze(qonnx.load(path), requantize, multiplier)
+    return qonnx.load(path)
 
 
 def read_data(path: Path | None, model: Path) -> DataSet | None:
     """The data of `path`, else those that stand beside the model as NAME.npz, else None."""
     if path is None:
-        beside = model.with_suffix(".npz")
-        if model.suffix != ".onnx" or not beside.is_file():
+        stem = model.name.removesuffix(GRAPH).removesuffix(".onnx")
+        beside = model.with_name(f"{stem}.npz")
+        if stem == model.name or not beside.is_file():
             return None
         path = beside
     if path.suffix == ".npy":

@@ -10,7 +10,9 @@ import pytest
 
 from hwgen import inputs
 from hwgen.errors import HwgenError
-from hwgen.ir import Fold, Graph
+from hwgen.formats import Int
+from hwgen.ir import Fold, Graph, Node, TensorType, Value
+from hwgen.ops import Dense, Quantize
 from hwgen.tools.files import write_atomic
 
 
@@ -18,6 +20,25 @@ def test_a_graph_comes_back_from_its_json(mlp: Graph, tmp_path: Path) -> None:
     write_atomic(tmp_path / "graph.json", json.dumps(mlp.to_json()))
     assert inputs.read_model(tmp_path).hash == mlp.hash
     assert inputs.read_model(tmp_path / "graph.json").hash == mlp.hash
+
+
+def test_graphs_that_are_not_frozen_yet(tmp_path: Path) -> None:
+    dense = Node("fc", Dense(np.ones((2, 3), int), Int(2)), ("q",), "y")
+    graph = Graph("g", (Value("x", TensorType((3,))),), (Node("q", Quantize(Int(4)), ("x",), "q"), dense), ("y",))
+    path = tmp_path / "g.graph.json"
+    inputs.write_graph(path, graph)
+    imported = inputs.read_imported(path)
+    assert imported is not None
+    assert imported.hash == graph.hash
+    frozen = inputs.read_model(path)
+    assert frozen.is_frozen
+    inputs.write_graph(tmp_path / "graph.json", frozen)
+    assert inputs.read_imported(tmp_path) is None
+    assert inputs.read_model(tmp_path).hash == frozen.hash
+    np.savez(tmp_path / "g.npz", x=np.ones((4, 3)))
+    data = inputs.read_data(None, path)
+    assert data is not None
+    assert len(data.x) == 4
 
 
 def test_data_beside_the_model(tmp_path: Path) -> None:
