@@ -4,13 +4,29 @@ from hwgen.ir import Op
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.matvec import MatVec, integer_range
-from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax
+from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.window import Pool, Window
 
 OPS: dict[str, type[Op]] = {
     cls.__name__: cls
-    for cls in (Affine, ArgMax, BlockQuantize, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds)
+    for cls in (
+        Affine,
+        ArgMax,
+        BlockQuantize,
+        Dense,
+        MatVec,
+        Pool,
+        Quantize,
+        Relu,
+        Requantize,
+        Reshape,
+        Softmax,
+        Thresholds,
+        Transpose,
+        Window,
+    )
 }
 
 __all__ = [
@@ -20,11 +36,14 @@ __all__ = [
     "BlockQuantize",
     "Dense",
     "MatVec",
+    "Pool",
     "Quantize",
     "Relu",
     "Requantize",
     "Reshape",
     "Softmax",
     "Thresholds",
+    "Transpose",
+    "Window",
     "integer_range",
 ]

@@ -139,6 +139,28 @@ class Reshape(Op):
 
 
 @dataclass(frozen=True, eq=False)
+class Transpose(Op):
+    """The axes of a frame in another order: axis k of the result is axis `order[k]`, counted behind the batch.
+
+    On the host, or in front of a flattened matrix product, whose weights then take the other order.
+    """
+
+    order: tuple[int, ...]
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        (x,) = inputs
+        if sorted(self.order) != list(range(len(x.shape))):
+            raise HwgenError(f"{self.order} is no order of the axes of {x.shape}")
+        if x.format is not None and len(x.scale) > 1:
+            raise HwgenError("a tensor with one scale per channel keeps its channels")
+        return replace(x, shape=tuple(x.shape[axis] for axis in self.order))
+
+    def run(self, *values: Array) -> Array:
+        (x,) = values
+        return np.ascontiguousarray(np.transpose(x, (0, *(axis + 1 for axis in self.order))))
+
+
+@dataclass(frozen=True, eq=False)
 class Softmax(Op):
     """exp(x) / sum(exp(x)) along the channels; on the host."""
 
