@@ -54,6 +54,8 @@ class BlockQuant(nn.Module):
         self._weights = None if tracked_parameter_list is None else tuple(tracked_parameter_list)
         self.block_axis = 1 if block_axis is None and self._weights is not None else block_axis
         self.stochastic = stochastic
+        # Brevitas' calibration sets it: watch, and let numbers through as they are.
+        self.observer_only = False
         if self._weights is None and number_format.has_tensor_scale:
             self.register_buffer("greatest", torch.zeros(()))
             self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
@@ -96,7 +98,7 @@ class BlockQuant(nn.Module):
         if self.training:
             self.observe(x)
         scale = self.tensor_scale
-        value = plain_cast(x, lambda real: self._values(real, scale))
+        value = x if self.observer_only else plain_cast(x, lambda real: self._values(real, scale))
         return (value, self.scale if scale is None else scale, *self.description())
 
     def _values(self, x: Tensor, scale: Tensor | None) -> Tensor:

@@ -63,6 +63,8 @@ class DynamicQuant(nn.Module):
         self.exponent_mode = exponent
         self.accumulator = accumulator
         self.stochastic = stochastic
+        # Brevitas' calibration sets it: watch, and let numbers through as they are.
+        self.observer_only = False
         self._weights = None if tracked_parameter_list is None else tuple(tracked_parameter_list)
         if self._weights is None:
             self.register_buffer("greatest", torch.zeros(()))
@@ -103,7 +105,7 @@ class DynamicQuant(nn.Module):
             self.observe(x)
         exponent = self._exponent_for(x)
         random = random_numbers(x) if self.stochastic and self.training else None
-        value = plain_cast(x, lambda real: self._values(real, exponent, random))
+        value = x if self.observer_only else plain_cast(x, lambda real: self._values(real, exponent, random))
         return (value, power_of_two(exponent), *self.description())
 
     def _values(self, x: Tensor, exponent: Tensor, random: Tensor | None) -> Tensor:

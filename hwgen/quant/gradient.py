@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -75,8 +73,3 @@ def hadamard(x: Tensor) -> Tensor:
         low, high = pairs.unbind(dim=-2)
         x = torch.stack((low + high, low - high), dim=-2).reshape(shape)
     return x * 0.25
-
-
-def gradient(fmt: Any, **options: Any) -> GradientQuant | None:
-    """A `GradientQuant` of a format or its name; None for None."""
-    return None if fmt is None else GradientQuant(fmt, **options)

@@ -26,6 +26,11 @@ class WeightProxy(WeightQuantProxyFromInjector):  # type: ignore[misc]
     def input_view_impl(self) -> nn.Module:
         return nn.Identity()
 
+    @property
+    def is_groupwise(self) -> bool:
+        """Whether numbers share scales, so that one column of a weight cannot be quantized alone."""
+        return self.is_quant_enabled and not isinstance(self.tensor_quant.format, Format)
+
     def scale(self) -> Tensor | None:
         return self.tensor_quant.scale if self.is_quant_enabled else None
 

@@ -73,6 +73,8 @@ class ScaledQuant(nn.Module):
         # A tuple, so that the layer's weight does not become a parameter of this module too.
         self._weights = None if tracked_parameter_list is None else tuple(tracked_parameter_list)
         self.subtensor_slice_list: list[tuple[int, int] | None] = [None]
+        # Brevitas' calibration sets it: watch, and let numbers through as they are.
+        self.observer_only = False
         self._prepare()
 
     def _prepare(self) -> None:
@@ -155,6 +157,9 @@ class ScaledQuant(nn.Module):
             return False
         return self.scaling == "stats" or int(self.steps) < self.collect_steps
 
+    def _calibrates(self) -> bool:
+        return self.observer_only and self._weights is None and self.scaling != "one" and not bool(self.frozen)
+
     def cast(self, x: Tensor, random: Tensor | None = None) -> Tensor:
         """What the format makes of numbers that are divided by the scale."""
         return cast(x, self.format, self.rounding, random)
@@ -173,9 +178,11 @@ class ScaledQuant(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Any, ...]:
         """Brevitas' tuple: value, scale, zero point, and what `description` gives."""
-        if self._observes():
+        if self._observes() or self._calibrates():
             self.observe(x)
         scale = self.scale
+        if self.observer_only:
+            return (x, scale, *self.description())
         return (self.values(x, scale), scale, *self.description())
 
     def description(self) -> tuple[Any, ...]:
