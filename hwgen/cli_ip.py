@@ -17,7 +17,8 @@ app = typer.Typer(no_args_is_help=True, help="Write a core of its own: Verilog, 
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder of the core.")]
 Multiplier = Annotated[
-    str, typer.Option("--multiplier", help="exact, lmul, mitchell, lmul_formula or lmul_formula_trunc.")
+    str,
+    typer.Option("--multiplier", help="exact, dsp (exact, on DSPs), lmul, mitchell, lmul_formula, lmul_formula_trunc."),
 ]
 Pipeline = Annotated[str, typer.Option("--pipeline", help="Number of registers on the way, or auto.")]
 Clock = Annotated[float, typer.Option("--clock", min=1, help="Clock in MHz that auto aims at, by an estimate.")]
@@ -33,7 +34,7 @@ def _write(core: Core, out: Path, as_json: bool) -> None:
     from hwgen import ip
 
     with console.progress(f"writing {core.name}") as tell:
-        tell("synthesising for " + " and ".join(ip.REPORTED))
+        tell("synthesising")
         report = ip.emit(core, out)
     if as_json:
         console.print_json({**core.to_json(), "resources": report})

@@ -1,12 +1,14 @@
 """Cores to take away: self-contained Verilog, a bench with vectors that needs no hwgen, and what synthesis says.
 
 A folder holds NAME.v, ip.json, vectors.json, the bench (Makefile, test_ip.py, ip_bench.py, README.md), resources.json
-and resources.txt. Cores: `dot_core`, `lmul_core`.
+and resources.txt, and for simulators models of the cells of a family that NAME.v instantiates. Cores: `dot_core`,
+`lmul_core`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +25,21 @@ from hwgen.formats.catalog import AnyFormat
 from hwgen.gateware.arith.lmul import LMul
 from hwgen.gateware.dotproduct.block import BlockDot, element_of
 from hwgen.gateware.dotproduct.dot import DotProduct
+from hwgen.gateware.dotproduct.dsp import DspDot, dot_unit
 from hwgen.gateware.verilog import to_verilog
 from hwgen.tools.files import atomic_dir, share, write_atomic
 from hwgen.tools.resources import FAMILIES, Family
 from hwgen.tools.yosys import NOTES, synthesise
 from hwgen.version import __version__
 
+# What the header says of a multiplier whose name does not.
+PRODUCTS = {"dsp": "exact, on DSPs"}
+
+# Models of cells that synthesis knows itself, and the families that have them.
+MODELS: dict[str, Family] = {"cells_xcup.sv": "xcup", "dsp_xcup.sv": "xcup", "dsp_ecp5.sv": "ecp5"}
+
 BENCH = ("Makefile", "test_ip.py", "ip_bench.py", "README.md")
+_MODULE = re.compile(r"^module (\w+)", re.MULTILINE)
 REPORTED: tuple[Family, ...] = ("ecp5", "xcup")
 VECTORS = 600
 
@@ -58,11 +68,12 @@ class Core:
         lines += [f"  {way:6} {name:20} {bits:5} bits  {what}" for name, way, bits, what in self.ports]
         return "".join(f"// {line}".rstrip() + "\n" for line in lines)
 
-    def to_json(self) -> dict[str, Any]:
-        """What programs read: ip.json."""
+    def to_json(self, models: Sequence[str] = ()) -> dict[str, Any]:
+        """What programs read: ip.json. models: files that a simulator needs beside the source."""
         return {
             "name": self.name,
             "sources": [f"{self.name}.v"],
+            "models": list(models),
             "flow": self.flow,
             "latency": self.latency,
             "interval": self.interval,
@@ -101,22 +112,41 @@ def check_family(name: str) -> Family:
 def emit(core: Core, folder: Path, *, families: Sequence[Family] = REPORTED) -> dict[str, Any]:
     """Write `folder` and give its report: resources by family, each with where it is from.
 
-    The folder is replaced as a whole if it holds a core; raises HwgenError if it holds anything else.
+    A core with cells of one family is reported for that one only. The folder is replaced as a whole if it holds a core;
+    raises HwgenError if it holds anything else.
     """
     if folder.exists() and not (folder / "ip.json").is_file() and any(folder.iterdir()):
         raise HwgenError(f"{folder} holds other files; a core needs a folder of its own")
-    verilog = core.header() + to_verilog(core.component, core.name)
+    text = to_verilog(core.component, core.name)
+    models = models_of(text)
+    verilog = core.header() + _cells_note(models) + text
+    families = [family for family in families if all(MODELS[model] == family for model in models)]
     with atomic_dir(folder) as path:
         source = path / f"{core.name}.v"
         source.write_text(verilog, encoding="utf-8")
         report = resources(core.name, source, path / "synthesis", families)
         for name in BENCH:
             shutil.copyfile(share("sim", "ip", name), path / name)
-        (path / "ip.json").write_text(json.dumps(core.to_json(), indent=1) + "\n", encoding="utf-8")
+        for model in models:
+            shutil.copyfile(share("rtl", model), path / model)
+        (path / "ip.json").write_text(json.dumps(core.to_json(models), indent=1) + "\n", encoding="utf-8")
         (path / "vectors.json").write_text(json.dumps(core.vectors), encoding="utf-8")
         write_atomic(path / "resources.json", json.dumps(report, indent=1) + "\n")
         write_atomic(path / "resources.txt", resource_text(core.name, report))
     return report
+
+
+def models_of(verilog: str) -> tuple[str, ...]:
+    """The model files, of `MODELS`, that have a cell which `verilog` instantiates."""
+    used = set(re.findall(r"^ *(\w+) (?:#\(|\S+ \()", verilog, re.MULTILINE))
+    return tuple(model for model in MODELS if used & set(re.findall(_MODULE, share("rtl", model).read_text("utf-8"))))
+
+
+def _cells_note(models: Sequence[str]) -> str:
+    if not models:
+        return ""
+    families = ", ".join(sorted({MODELS[model] for model in models}))
+    return f"// It instantiates cells of {families}; a simulator needs models of them: {', '.join(models)}.\n"
 
 
 def resources(name: str, source: Path, folder: Path, families: Sequence[Family]) -> dict[str, Any]:
@@ -179,7 +209,8 @@ def dot_core(
 ) -> Core:
     """A dot product of `lanes` lanes: of blocks if `a` or `b` is a block format, whose size `lanes` must be.
 
-    Raises HwgenError for lanes that are not the block size, and what `DotProduct` and `BlockDot` raise.
+    multiplier: of `DotProduct`, or "dsp". Raises HwgenError for lanes that are not the block size, and what
+    `DotProduct`, `DspDot` and `BlockDot` raise.
     """
     for fmt in (a, b):
         if isinstance(fmt, DynamicFixed):
@@ -188,13 +219,13 @@ def dot_core(
             raise HwgenError(f"{fmt.name} has blocks of {fmt.size}: a dot product of it has as many lanes, not {lanes}")
     assert not isinstance(a, DynamicFixed)
     assert not isinstance(b, DynamicFixed)
-    unit: DotProduct | BlockDot
+    unit: DotProduct | DspDot | BlockDot
     if isinstance(a, Block) or isinstance(b, Block):
         unit = BlockDot(a, b, multiplier, pipeline, megahertz, family)
         dot = unit.dot
     else:
-        dot = unit = DotProduct(a, b, lanes, multiplier, pipeline, megahertz, family)
-    kind = "exact" if multiplier == "exact" else f"{multiplier} products, summed exactly"
+        dot = unit = dot_unit(a, b, lanes, multiplier, pipeline, megahertz, family)
+    kind = PRODUCTS.get(multiplier, "exact" if multiplier == "exact" else f"{multiplier} products, summed exactly")
     text = [f"Dot product of {lanes} lanes of {a.name} and {b.name}: {kind}."]
     if isinstance(unit, BlockDot):
         text.append("sum * 2^exponent = (sum over lanes of a * b) * scale of a * scale of b; nothing is rounded.")
@@ -209,7 +240,7 @@ def dot_core(
     return Core("dot", unit, flow, unit.latency, 1, ports, tuple(text), vectors, len(vectors))
 
 
-def _dot_ports(unit: DotProduct | BlockDot, flow: str) -> tuple[tuple[str, str, int, str], ...]:
+def _dot_ports(unit: DotProduct | DspDot | BlockDot, flow: str) -> tuple[tuple[str, str, int, str], ...]:
     ports = []
     if flow == "pipeline":
         ports += [("clk", "clock", 1, "rising edge"), ("rst", "reset", 1, "synchronous")]
@@ -228,7 +259,7 @@ def _dot_ports(unit: DotProduct | BlockDot, flow: str) -> tuple[tuple[str, str, 
 
 
 def _dot_vectors(
-    unit: DotProduct | BlockDot, dot: DotProduct, inputs: Sequence[str], seed: int
+    unit: DotProduct | DspDot | BlockDot, dot: DotProduct | DspDot, inputs: Sequence[str], seed: int
 ) -> list[dict[str, Any]]:
     rng = np.random.default_rng(seed)
     sides = [draw(element, VECTORS, unit.lanes, rng) for element in (dot.a_format, dot.b_format)]

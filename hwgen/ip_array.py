@@ -13,7 +13,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Block, Codes, Format
 from hwgen.gateware.dotproduct.array import MacArray
 from hwgen.gateware.dotproduct.block import element_of
-from hwgen.ip import Core, draw
+from hwgen.ip import PRODUCTS, Core, draw
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ def expected(array: MacArray, a: Operand, b: Operand, window: tuple[int, int] | 
 def _golden(array: MacArray, a: Operand, b: Operand, window: tuple[int, int] | None) -> tuple[Any, Any, Any]:
     """(totals, nan, saturated), each (rows, columns): integers in units of 2**lsb, or FP32 codes."""
     sides: list[Any] = [one.codes if one.scales is None else (one.scales, one.codes) for one in (a, b)]
-    kind, other, multiplier = array.a_format, array.b_format, array.multiplier
+    kind, other = array.a_format, array.b_format
+    multiplier = "exact" if array.multiplier == "dsp" else array.multiplier
     if array.accumulator == "fp32" and array.scaled:
         singles = golden.block_dot(sides[0], sides[1], kind, other, "fp32", None, multiplier)
         return _fp32_codes(singles)
@@ -194,11 +195,12 @@ def _ports(array: MacArray) -> tuple[tuple[str, str, int, str], ...]:
 
 
 def _arithmetic(array: MacArray) -> tuple[str, ...]:
+    products = PRODUCTS.get(array.multiplier, array.multiplier)
     unit = f"2^{array.lsb}" if array.lsb is not None else "FP32 codes"
     return (
         f"C = A * B on {array.rows} x {array.cols} units of {array.lanes} lanes, {array.a_format.name} by "
         f"{array.b_format.name}; each unit takes a block a clock.",
-        f"Products: {array.multiplier}. Sums over blocks: {array.accumulator}, totals in {unit}.",
+        f"Products: {products}. Sums over blocks: {array.accumulator}, totals in {unit}.",
         f"A tile has up to {array.depth} blocks along the reduction; `last` ends it. A's `final` ends the reduction,",
         "B's `release` lets go of A's tile. Fields are listed from the highest bits down; lane 0 is the lowest.",
     )

@@ -25,6 +25,7 @@ def _drop_refused_components():
 DOTS = [
     ("mxfp8e4m3", "mxfp4", 32, {"pipeline": 2}),
     ("nvfp4", "nvint4", 16, {"pipeline": 0}),
+    ("mxint8", "mxint8", 32, {"multiplier": "dsp"}),
 ]
 
 
@@ -41,6 +42,17 @@ def test_a_core_states_interface_latency_and_arithmetic_on_top():
     assert "Latency: 3 clocks with `enable` high" in header
     assert "a                      256 bits  32 codes of e4m3" in header
     assert all(line.startswith("//") for line in header.splitlines())
+
+
+def test_a_core_of_one_familys_cells_says_so_and_brings_their_models(tmp_path):
+    report = ip.emit(ip.dot_core(get("e2m1"), get("e2m1"), 2, multiplier="dsp"), tmp_path / "ip", families=("ecp5",))
+    assert report == {}
+    verilog = (tmp_path / "ip" / "dot.v").read_text()
+    assert "instantiates cells of xcup; a simulator needs models of them: cells_xcup.sv, dsp_xcup.sv." in verilog
+    assert json.loads((tmp_path / "ip" / "ip.json").read_text())["models"] == ["cells_xcup.sv", "dsp_xcup.sv"]
+    assert (tmp_path / "ip" / "dsp_xcup.sv").is_file()
+    assert ip.models_of("module MULT18X18D (a);\n  DSP48E3 x (\n") == ()
+    assert ip.models_of("  MULT18X18D #(\n") == ("dsp_ecp5.sv",)
 
 
 def test_vectors_hold_zeros_ends_and_specials():
@@ -94,6 +106,7 @@ def test_resources_of_unknown_cells_are_unknown_not_zero():
 def test_a_written_dot_product_passes_its_own_bench_and_no_other(a, b, lanes, options, tmp_path):
     report = ip.emit(ip.dot_core(get(a), get(b), lanes, **options), tmp_path / "ip", families=("xcup",))
     assert report["xcup"]["lut"] > 0
+    assert "multiplier" not in options or report["xcup"]["dsp"] == 16
     code, text = make(tmp_path / "ip")
     assert code == 0, text
     assert "600 vectors, with and without stalls: every output as expected" in text

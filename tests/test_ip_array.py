@@ -24,6 +24,7 @@ SMALL = [
     ("block<e2m3,e8m0,4>", "block<e2m3,e8m0,4>", {"accumulator": "fp32", "pipeline": 1}),
     ("block<e2m1,e4m3,4>", "e3m2", {"pipeline": 0}),
     ("int5", "e2m1", {"lanes": 3, "pipeline": 1}),
+    ("block<int4n,e8m0,4>", "block<int4n,e8m0,4>", {"window": (-6, 6), "multiplier": "dsp"}),
 ]
 
 

@@ -41,20 +41,19 @@ _SYNTH: dict[Family, str] = {
     "xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
 }
 
+# Cells with parameters that are instantiated, a MULT18X18D or a LUT6_2 for instance, get marked to be elaborated again
+# once Yosys has read the family's own library: that would be after synthesis, whose result it would throw away for the
+# module as it was written.
+_ELABORATED = "setattr -unset reprocess_after"
+
 # Passes before synthesis. On ECP5 Yosys would put products of two bits and more on the 18x18 multipliers, which without
 # their own registers are slower than a small multiplier of LUTs, far to reach and soon used up: those whose product has
 # less than 11 bits, the limit that Yosys itself has for the iCE40, are turned into adders first.
-# On UltraScale+ a LUT6_2 that was placed by hand is marked to be elaborated again once Yosys has read its own library;
-# that happens after flattening, and would undo it.
 _SMALL = ("select -set small t:$mul r:Y_WIDTH<11 %i", "alumacc @small")
-# `synth_ecp5` defines the cells, and its last look at the hierarchy reads every module that instantiates one with
-# parameters, a MULT18X18D for instance, from its Verilog once more: what came out was that module as it was written,
-# not mapped. Modules that come from RTLIL have no Verilog to go back to.
-_FORGET_VERILOG = ("write_rtlil design.il", "design -reset", "read_rtlil design.il")
 _PREPARE: dict[Family, tuple[str, ...]] = {
-    "ecp5": (*_FORGET_VERILOG, "proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
+    "ecp5": ("proc", "opt_expr", "opt_clean", "wreduce t:$mul", *_SMALL),
     "ice40": (),
-    "xcup": ("setattr -unset reprocess_after",),
+    "xcup": (),
 }
 
 _RUNNER = Path(__file__).with_name("pyosys_run.py")
@@ -115,7 +114,7 @@ def synthesis_script(
     lines.append(f"hierarchy -top {quote(top)}")
     # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
     lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
-    lines += _PREPARE[family]
+    lines += [_ELABORATED, *_PREPARE[family]]
     lines += [f"{_SYNTH[family]} -top {quote(top)}", f"tee -q -o {quote(stat)} stat -json"]
     if netlist is not None:
         if keep:

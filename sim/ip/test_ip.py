@@ -35,7 +35,7 @@ def test_ip() -> None:
     sys.path.insert(0, str(HERE))
     core = json.loads((HERE / "ip.json").read_text())
     runner = get_runner("verilator")
-    sources = [HERE / name for name in core["sources"]]
+    sources = [HERE / name for name in core["sources"] + core["models"]]
     build = HERE / "sim_build"
     runner.build(sources=sources, hdl_toplevel=core["name"], build_args=["-Wno-fatal"], build_dir=build)
     results = runner.test(

@@ -32,9 +32,7 @@ def test_a_script_has_the_sources_the_kept_modules_and_the_outputs() -> None:
         'read_verilog -sv -DX=1 "a b.v"',
         "hierarchy -top top",
         "setattr -mod -set keep_hierarchy 1 top.l0",
-        "write_rtlil design.il",
-        "design -reset",
-        "read_rtlil design.il",
+        "setattr -unset reprocess_after",
         "proc",
         "opt_expr",
         "opt_clean",
@@ -93,6 +91,17 @@ def test_logic_beside_an_instantiated_multiplier_is_mapped(tmp_path: Path) -> No
     assert done.statistics.unknown == ()
     assert done.statistics.total.dsp == 1
     assert done.statistics.total.carry == 9
+
+
+def test_logic_beside_an_instantiated_lut_is_mapped(tmp_path: Path) -> None:
+    source = tmp_path / "top.v"
+    source.write_text(
+        "module part(input [3:0] a, output x, y); LUT6_2 #(.INIT(64'h6)) one (.O5(x), .O6(y), .I0(a[0]), .I1(a[1])); "
+        "endmodule\nmodule top(input [3:0] a, output x, y, z); assign z = ^a; part p(a, x, y); endmodule\n"
+    )
+    done = yosys.synthesise([source], "top", "xcup", tmp_path / "out")
+    assert done.statistics.unknown == ()
+    assert done.statistics.total.lut == 2
 
 
 @pytest.mark.slow

@@ -43,6 +43,62 @@ def packed_bits(fmt: Int, count: int, spacing: int) -> int:
     return max((-low - 1).bit_length() if low < 0 else 0, high.bit_length()) + 1
 
 
+def dsp48e2(
+    m: Module,
+    name: str,
+    enable: Value,
+    a: Value,
+    b: Value,
+    *,
+    d: Value | None = None,
+    c: Value | None = None,
+    cascade: Value | None = None,
+    subtract: Value | None = None,
+    registers: int = 1,
+) -> tuple[Signal, Signal]:
+    """(P, PCOUT) of one DSP48E2 with all its registers: P = Z + a * b, where Z is `c`, `cascade` or 0.
+
+    d: is added to a before the multiplication; then P comes 4 enabled clocks after a, b and d, else `registers` + 2,
+    which are 1 or 2 for a and b. c: without a register, for constants. cascade: PCOUT of another one, one clock old.
+    subtract: makes it Z - a * b, and must come `registers` clocks after a and b.
+    """
+    port_a, port_b, port_d = Signal(signed(30), name=f"{name}_a"), Signal(signed(18), name=f"{name}_b"), Signal(27)
+    m.d.comb += [port_a.eq(a), port_b.eq(b)]
+    if d is not None:
+        m.d.comb += port_d.eq(d)
+    # The pre-adder's register delays a and d by one more clock than b, which has two registers instead.
+    a_registers, b_registers = (registers, registers) if d is None else (1, 2)
+    p, out = Signal(48, name=f"{name}_p"), Signal(48, name=f"{name}_pcout")
+    enables = {f"i_CE{port}": enable for port in ("A1", "A2", "AD", "ALUMODE", "B1", "B2", "C", "D", "M", "P")}
+    enables |= {f"i_CE{port}": Const(1, 1) for port in ("CARRYIN", "CTRL", "INMODE")}
+    ports = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
+    z = 0b011 if c is not None else 0b001 if cascade is not None else 0
+    m.submodules[name] = Instance(
+        "DSP48E2",
+        **{"p_AREG": a_registers, "p_ACASCREG": a_registers, "p_BREG": b_registers, "p_BCASCREG": b_registers},
+        **{"p_DREG": 1, "p_ADREG": 1, "p_MREG": 1, "p_PREG": 1, "p_CREG": 0, "p_INMODEREG": 0, "p_OPMODEREG": 0},
+        **{"p_ALUMODEREG": 0 if subtract is None else 1, "p_CARRYINREG": 0, "p_CARRYINSELREG": 0},
+        **{"p_AMULTSEL": "A" if d is None else "AD", "p_BMULTSEL": "B", "p_USE_MULT": "MULTIPLY"},
+        **enables,
+        **{f"i_RST{port}": Const(0, 1) for port in ports},
+        i_CLK=ClockSignal(),
+        i_A=port_a,
+        i_B=port_b,
+        i_C=Const(0, 48) if c is None else c,
+        i_D=port_d,
+        i_PCIN=Const(0, 48) if cascade is None else cascade,
+        # With D: D + A into the multiplier. P = Z + M.
+        i_INMODE=Const(0 if d is None else 0b00100, 5),
+        i_OPMODE=Const(z << 4 | 0b0101, 9),
+        i_ALUMODE=Const(0, 4) if subtract is None else Cat(subtract, subtract, Const(0, 2)),
+        i_CARRYIN=Const(0, 1),
+        i_CARRYINSEL=Const(0, 3),
+        o_P=p,
+        o_PCOUT=out,
+    )
+    return p, out
+
+
 class PackedMultiply(wiring.Component):
     """Products of `rows` integers a with `cols` integers b on one DSP.
 
@@ -99,32 +155,7 @@ class PackedMultiply(wiring.Component):
         if self.rows > 1:
             m.d.comb += upper.eq(rows[1] << (size * self.cols))
         half = sum(1 << (size * index + size - 1) for index in range(count - 1)) if self.signed else 0
-        p = Signal(48, name="p")
-        enables = {f"i_CE{name}": self.enable for name in ("A1", "A2", "AD", "B1", "B2", "C", "D", "M", "P")}
-        enables |= {f"i_CE{name}": Const(1, 1) for name in ("ALUMODE", "CARRYIN", "CTRL", "INMODE")}
-        names = ("A", "ALLCARRYIN", "ALUMODE", "B", "C", "CTRL", "D", "INMODE", "M", "P")
-        resets = {f"i_RST{name}": Const(0, 1) for name in names}
-        m.submodules.dsp = Instance(
-            "DSP48E2",
-            # The pre-adder's register delays a and d by one more clock than b, which has two registers instead.
-            **{"p_AREG": 1, "p_ACASCREG": 1, "p_BREG": 2, "p_BCASCREG": 2, "p_DREG": 1, "p_ADREG": 1, "p_MREG": 1},
-            **{"p_PREG": 1, "p_CREG": 0, "p_INMODEREG": 0, "p_OPMODEREG": 0, "p_ALUMODEREG": 0, "p_CARRYINREG": 0},
-            **{"p_CARRYINSELREG": 0, "p_AMULTSEL": "AD", "p_BMULTSEL": "B", "p_USE_MULT": "MULTIPLY"},
-            **enables,
-            **resets,
-            i_CLK=ClockSignal(),
-            i_A=lowest,
-            i_B=b,
-            i_C=Const(half, 48),
-            i_D=upper,
-            # D + A into the multiplier; P = M + C.
-            i_INMODE=Const(0b00100, 5),
-            i_OPMODE=Const(0b000110101, 9),
-            i_ALUMODE=Const(0, 4),
-            i_CARRYIN=Const(0, 1),
-            i_CARRYINSEL=Const(0, 3),
-            o_P=p,
-        )
+        p, _ = dsp48e2(m, "dsp", self.enable, lowest, b, d=upper, c=Const(half, 48))
         fields = []
         for index in range(count):
             field = p[size * index : size * (index + 1)]

@@ -9,7 +9,8 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Block, Format
 from hwgen.gateware.dotproduct.accumulate import FixedAccumulator, Fp32Accumulator
 from hwgen.gateware.dotproduct.block import BlockDot, block_size, element_of
-from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ, DotProduct
+from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ
+from hwgen.gateware.dotproduct.dsp import dot_unit
 from hwgen.gateware.pipeline import register
 from hwgen.tools.resources import Family
 
@@ -23,7 +24,7 @@ class MacArray(wiring.Component):
     scalar formats with `lanes`. `depth`: the most blocks along the reduction that a tile holds, a power of two;
     `blocks`: the most that one sum is of. `accumulator`: "fixed", with a `window` (least, greatest) of the sum of both
     scales' exponents for power-of-two scales, or "fp32". `multiplier`, `pipeline`, `megahertz`, `family` as for
-    `DotProduct`.
+    `DotProduct`; the multiplier "dsp" for a `DspDot`.
     Streams, of beats {codes, scales, ...}: `a`, one block of one row a beat, rows first, then along the reduction;
     `b`, one block of every column a beat. `last` ends a tile, which both streams must make equally long. `a` says
     `final` on the last beat of a tile that ends the reduction: sums go on from tile to tile until then. `b` says
@@ -67,7 +68,7 @@ class MacArray(wiring.Component):
         def unit():
             if self.scaled:
                 return BlockDot(a, b, *options)
-            return DotProduct(element_of(a), element_of(b), self.lanes, *options)
+            return dot_unit(element_of(a), element_of(b), self.lanes, *options)
 
         self.units = [[unit() for _ in range(cols)] for _ in range(rows)]
         first = self.units[0][0]

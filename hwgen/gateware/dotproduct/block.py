@@ -12,6 +12,7 @@ from hwgen.formats.minifloat import Minifloat
 from hwgen.gateware.arith.fields import fields, significand, true_exponent
 from hwgen.gateware.dotproduct.add import shape_of
 from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ, DotProduct, check_element, code_shape
+from hwgen.gateware.dotproduct.dsp import DspDot
 from hwgen.gateware.pipeline import register
 from hwgen.tools.resources import Family
 
@@ -43,8 +44,8 @@ class BlockDot(wiring.Component):
     """sum * 2**exponent = (sum of a[i] * b[i]) * scale of a * scale of b, exact, a new pair of blocks each clock.
 
     Parameters: `a`, `b`, block formats with equal block sizes, or one of them a scalar format, whose scale is one;
-    `multiplier`, `pipeline`, `megahertz`, `family`, `placed` as for `DotProduct`. A format's tensor scale is left to
-    the host.
+    `multiplier`, `pipeline`, `megahertz`, `family`, `placed` as for `DotProduct`, or the multiplier "dsp", for a
+    `DspDot`. A format's tensor scale is left to the host.
     Ports: `enable`, `valid`; `a`, `b`, element codes; `a_scale`, `b_scale`, scale codes (of block formats only). Out:
     `sum`, two's complement, with the significands of scales that have a mantissa multiplied in; `exponent`, signed;
     `nan`, whether a scale was NaN or an element NaN or infinite; `valid_out`.
@@ -67,7 +68,11 @@ class BlockDot(wiring.Component):
         self.lanes = block_size(a, b)
         self.a_format, self.b_format, self.multiplier = a, b, multiplier
         elements = (element_of(a), element_of(b))
-        self.dot = DotProduct(*elements, self.lanes, multiplier, pipeline, megahertz, family, placed=placed)
+        self.dot: DotProduct | DspDot
+        if multiplier == "dsp":
+            self.dot = DspDot(*elements, self.lanes, pipeline, megahertz, family)
+        else:
+            self.dot = DotProduct(*elements, self.lanes, multiplier, pipeline, megahertz, family, placed=placed)
         self.scales = (ScaleRange.of(a), ScaleRange.of(b))
         self.significand_bits = sum(one.reach.bit_length() for one in self.scales if one.reach > 1)
         self.signed_scale = any(isinstance(fmt, Block) and fmt.scale.has_sign for fmt in (a, b))

@@ -15,7 +15,7 @@ from hwgen.gateware.arith.multiply import product_bits
 from hwgen.gateware.arith.table import MultiplyByTable, RoundByTable
 from hwgen.gateware.arith.tree import AdderTree, bounds, levels
 from hwgen.gateware.verilog import to_verilog
-from hwgen.tools.yosys import parse_stat, run_script
+from hwgen.tools.yosys import synthesise
 from tests.gateware.arith.sweep import Dut, clocked, from_bits, pairs, sweep, to_bits
 
 
@@ -167,18 +167,11 @@ def test_packings_that_do_not_fit_are_refused():
         PackedMultiply(Int(8), Int(8), device="ice40")
 
 
-SYNTH = {"xcup": "synth_xilinx -family xcup -flatten -noiopad -noclkbuf", "ecp5": "synth_ecp5"}
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("device", "lut"), [("xcup", 8), ("ecp5", 50)])
 def test_synthesis_keeps_one_dsp(device, lut, tmp_path):
     fmt = Int(4, narrow=True)
     (tmp_path / "packed.v").write_text(to_verilog(PackedMultiply(fmt, fmt, 2, 2, device), "packed"))
-    # Without the way through RTLIL Yosys makes the module anew from its text when it derives the ECP5 cell.
-    script = ["read_verilog packed.v", "hierarchy -top packed", "write_rtlil packed.il", "design -reset"]
-    script += ["read_rtlil packed.il", f"{SYNTH[device]} -top packed", "tee -q -o stat.json stat -json"]
-    run_script("\n".join(script) + "\n", cwd=tmp_path)
-    found = parse_stat((tmp_path / "stat.json").read_text(), device, "packed").total
+    found = synthesise([tmp_path / "packed.v"], "packed", device, tmp_path / "synthesis").statistics.total
     assert found.dsp == 1
     assert found.lut <= lut, found

@@ -147,7 +147,8 @@ def simulate(units: Units, inputs: Sequence[dict[str, np.ndarray]], folder: Path
         "OPT_FAST=-O1",
         *(w for size in sizes for w in ("-CFLAGS", size)),
     ]
-    simulator = build([folder / "units.v", CELLS], "units", folder, args, [folder / "main.cpp"])
+    sources = [folder / "units.v", CELLS, CELLS.with_name("dsp_xcup.sv")]
+    simulator = build(sources, "units", folder, args, [folder / "main.cpp"])
     columns = [given[name] for given in inputs for name in units.operands if name in given]
     words = np.concatenate(columns, axis=1)
     rows = len(words)
