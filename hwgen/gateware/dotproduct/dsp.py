@@ -10,6 +10,7 @@ from hwgen.formats import Fixed, Format, Int
 from hwgen.formats.base import product_width
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.multiply import product_span
+from hwgen.gateware.arith.pack import Packer
 from hwgen.gateware.arith.tree import add_all
 from hwgen.gateware.arith.tree import levels as tree_levels
 from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ, DotProduct, check_element, code_shape
@@ -107,13 +108,15 @@ class DspDot(wiring.Component):
         return lambda value, name: register(m, self.enable, value, name)
 
     def _chains(self, m: Module, codes: list[tuple[Value, Value]]) -> tuple[Value, Value]:
-        sums, nan = [], Const(0, 1)
+        sums, nan, cells = [], Const(0, 1), Packer(m)
+        formats = (self.a_format, self.b_format)
         for start in range(0, self.lanes, CHAIN):
             group = codes[start : start + CHAIN]
-            total, bad = chain_sum(m, self.enable, group, (self.a_format, self.b_format), f"chain_{start // CHAIN}")
+            total, bad = chain_sum(m, cells, self.enable, group, formats, f"chain_{start // CHAIN}")
             width = product_width(self.a_format, self.b_format, len(group))[1]
             sums.append(total[:width].as_signed() if self.shape.signed else total[:width])
             nan = nan | bad
+        cells.place()
         return add_all(m, sums, arity=ARITY, stage=self._held(m)), nan
 
     def _pairs(self, m: Module, codes: list[tuple[Value, Value]]) -> tuple[Value, Value]:

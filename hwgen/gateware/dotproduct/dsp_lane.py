@@ -7,6 +7,7 @@ from amaranth.hdl import Const, Module, Value
 from hwgen.formats import Format
 from hwgen.formats.minifloat import Minifloat
 from hwgen.gateware.arith.dsp import dsp48e2
+from hwgen.gateware.arith.pack import Packer
 from hwgen.gateware.dotproduct.dsp_decode import STEP, Reach, decode, moved_steps, operand_bits, spread
 from hwgen.gateware.pipeline import register
 
@@ -39,7 +40,7 @@ def lane_plan(a: Format, b: Format) -> LanePlan | None:
 
 
 def chain_sum(
-    m: Module, enable: Value, lanes: list[tuple[Value, Value]], formats: tuple[Format, Format], name: str
+    m: Module, cells: Packer, enable: Value, lanes: list[tuple[Value, Value]], formats: tuple[Format, Format], name: str
 ) -> tuple[Value, Value]:
     """(sum of CHAIN or fewer products CHAIN + 2 clocks later, whether a code is NaN or infinite, at once)."""
     plan = lane_plan(*formats)
@@ -52,7 +53,7 @@ def chain_sum(
         held = list(codes)
         for clock in range(delay + 1 - registers):
             held = [register(m, enable, code, f"{place}_code{side}_{clock}") for side, code in enumerate(held)]
-        wide, narrow, sign = operands(m, held, formats, plan, place)
+        wide, narrow, sign = operands(cells, held, formats, plan, place)
         subtract = None
         if not isinstance(sign, Const):
             subtract = sign
@@ -70,18 +71,18 @@ def chain_sum(
 
 
 def operands(
-    m: Module, codes: list[Value], formats: tuple[Format, Format], plan: LanePlan, name: str
+    cells: Packer, codes: list[Value], formats: tuple[Format, Format], plan: LanePlan, name: str
 ) -> tuple[Value, Value, Value]:
     """(wide operand, narrow operand, whether their product is to be subtracted) of one lane."""
     pairs = [
-        (fmt, code, decode(m, fmt, code, f"{name}_{side}") if isinstance(fmt, Minifloat) else None)
+        (fmt, code, decode(cells, fmt, code, f"{name}_{side}") if isinstance(fmt, Minifloat) else None)
         for fmt, code, side in zip(formats, codes, "ab", strict=True)
     ]
     pairs = pairs[::-1] if plan.swap else pairs
     steps = [[] if decoded is None else decoded.steps for _, _, decoded in pairs]
     reaches = [Reach.of(fmt).steps if isinstance(fmt, Minifloat) else 0 for fmt, _, _ in pairs]
     if plan.clip:
-        steps[0], steps[1] = moved_steps(m, steps[0], steps[1], reaches[1] - 1, f"{name}_steps")
+        steps[0], steps[1] = moved_steps(cells, steps[0], steps[1], reaches[1] - 1, f"{name}_steps")
         reaches = [reaches[0] + 1, reaches[1] - 1]
     found, sign = [], Const(0, 1)
     for side, (fmt, code, decoded) in enumerate(pairs):
@@ -89,6 +90,6 @@ def operands(
             found.append(code.as_signed() if fmt.signed else code.as_unsigned())
             continue
         assert isinstance(fmt, Minifloat)
-        found.append(spread(m, Reach.of(fmt), decoded.field, steps[side], reaches[side], f"{name}_{side}"))
+        found.append(spread(cells, Reach.of(fmt), decoded.field, steps[side], reaches[side], f"{name}_{side}"))
         sign = sign ^ decoded.sign if not isinstance(sign, Const) else decoded.sign
     return found[0], found[1], sign
