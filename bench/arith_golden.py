@@ -1,11 +1,11 @@
 """The speed of golden arithmetic: exact matrix products of codes against float32 `numpy @` of the same shape.
 
-    python bench/arith_golden.py [--json]
+    python bench/arith_golden.py [--json] [--write]
 
 Codes come as uint8 (int8) arrays; "weights kept" has the right-hand matrix made an operand once, as a network has its
 weights. Both sides run on one BLAS thread, since threads that wait for a busy core make the ratios noise; set
 OPENBLAS_NUM_THREADS for more. Each figure is the best of several rounds that take turns, so that a noisy machine slows
-all of them alike; only the ratios mean something. 0.5 means twice as fast as float32.
+all of them alike; only the ratios mean something. 0.5 means twice as fast as float32. --write: into docs/results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from collections.abc import Callable
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+from measure import results
 
 from hwgen import golden
 from hwgen.formats import Block, Format, get, scalar
@@ -139,6 +140,8 @@ def main() -> None:
         return
     for title, table in tables.items():
         show(title, table)
+    if "--write" in sys.argv:
+        results.write("golden", tables)
     batches = ["x".join(map(str, shape)) for shape in SHAPES[:BATCHES]]
     e4m3 = {row: figures for row, figures in tables["exact products"].items() if row.startswith("e4m3 ")}
     worst = {

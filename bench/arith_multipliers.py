@@ -1,25 +1,22 @@
 """Multipliers of minifloats side by side: LUTs, carry cells, logic depth and error on UltraScale+, and a plot.
 
-    python bench/arith_multipliers.py [format ...]
+    python bench/arith_multipliers.py [format ...] [--write]
 
 All are combinational and synthesised by the same Yosys with the same flags (`synth_xilinx -family xcup -flatten
 -noiopad -noclkbuf -nodsp`); inverters count as LUTs; pairs of small LUTs are not put together. Depth counts LUTs and
 carry cells on the longest path. Error is the mean |relative error| over all pairs of mantissas of numbers in [1, 2).
 L-Mul and Mitchell are the smaller of plain logic and placed cells. Results are kept by content in
-build/arith_multipliers, and so is the plot.
+build/arith_sizes. With --write: into docs/results, with the plot.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-from amaranth.lib import wiring
+from measure import results
+from measure.xcup import Size, measure
 
 from hwgen.formats import get
 from hwgen.formats.minifloat import Minifloat
@@ -28,71 +25,12 @@ from hwgen.gateware.arith.convert import MultiplyRounded
 from hwgen.gateware.arith.lmul import LMul, has_own_form
 from hwgen.gateware.arith.multiply import Multiply, MultiplyFixed
 from hwgen.gateware.arith.table import MAX_TABLE_BITS, MultiplyByTable, RoundByTable
-from hwgen.gateware.verilog import to_verilog
-from hwgen.tools.cache import step
-from hwgen.tools.files import digest
-from hwgen.tools.resources import parse_stat
-from hwgen.tools.yosys import run_script, synthesis_script
 
 FORMATS = ("e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "e4m3full", "e5m2full", "ue5m3")
-CACHE = Path("build/arith_multipliers")
 GOAL, PUBLISHED = 16, 22
+Table = dict[str, list[tuple[str, Size, float]]]
+"""(name, size, error) of every multiplier, by format."""
 COLUMNS = ("LUT", "carry", "depth", "error %")
-
-
-@dataclass(frozen=True)
-class Size:
-    """LUTs with inverters, carry cells, and cells on the longest path."""
-
-    lut: int
-    carry: int
-    depth: int
-
-
-def measure(component: wiring.Component, flags: str = "-nodsp") -> Size:
-    verilog = to_verilog(component, "unit")
-
-    def synthesise(folder: Path) -> None:
-        (folder / "unit.v").write_text(verilog)
-        script = synthesis_script(["unit.v"], "unit", "xcup", netlist="netlist.json")
-        run_script(script.replace("-noclkbuf", f"-noclkbuf {flags}"), cwd=folder)
-
-    folder = step(CACHE, "unit", digest(verilog, f"xcup {flags} 1"), synthesise).path
-    total = parse_stat((folder / "stat.json").read_text(), "xcup", "unit").total
-    cells = json.loads((folder / "netlist.json").read_text())["modules"]["unit"]["cells"]
-    assert total.lut is not None
-    assert total.carry is not None
-    inverters = sum(cell["type"] == "INV" for cell in cells.values())
-    return Size(int(total.lut) + inverters, int(total.carry), depth(cells))
-
-
-def depth(cells: dict[str, Any]) -> int:
-    """Cells on the longest path; multiplexers inside a slice (MUXF) are free."""
-    driver: dict[int, str] = {}
-    for name, cell in cells.items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"].get(port, "output" if port in ("O", "CO") else "input") == "output":
-                driver.update({bit: name for bit in bits if isinstance(bit, int)})
-    found: dict[str, int] = {}
-
-    def of(name: str) -> int:
-        if name not in found:
-            cell = cells[name]
-            own = int(not cell["type"].startswith("MUXF"))
-            before = {driver[bit] for bits in cell["connections"].values() for bit in bits if bit in driver} - {name}
-            sources = [n for n in before if feeds(cells, n, name)]
-            found[name] = own + max(map(of, sources), default=0)
-        return found[name]
-
-    return max(map(of, cells), default=0)
-
-
-def feeds(cells: dict[str, Any], source: str, sink: str) -> bool:
-    """Whether an output of `source` is an input of `sink`."""
-    outputs = ("O", "CO", "O5", "O6")
-    out = {bit for port in outputs for bit in cells[source]["connections"].get(port, []) if isinstance(bit, int)}
-    ports = cells[sink]["connections"].items()
-    return any(bit in out for port, bits in ports if port not in outputs for bit in bits)
 
 
 def error(fmt: Minifloat, product: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> float:
@@ -142,12 +80,14 @@ def tried(fmt: Minifloat) -> list[tuple[str, Size]]:
     ]
 
 
-def plot(table: dict[str, list[tuple[str, Size, float]]]) -> Path:
+def plot(table: Table) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
+    # The same text for the same figures.
+    mpl.rcParams["svg.hashsalt"] = "multipliers"
     figure, axes = plt.subplots(figsize=(9, 5.5))
     names = list(dict.fromkeys(name for found in table.values() for name, _, _ in found if "NaN" not in name))
     for index, name in enumerate(names):
@@ -159,21 +99,35 @@ def plot(table: dict[str, list[tuple[str, Size, float]]]) -> Path:
     axes.set_xlabel("LUTs (xcup, by Yosys)")
     axes.set_ylabel("mean |relative error|, %")
     axes.legend(fontsize=7)
-    path = CACHE / "multipliers.png"
-    figure.savefig(path, dpi=150, bbox_inches="tight")
-    return path
+    results.FOLDER.mkdir(parents=True, exist_ok=True)
+    figure.savefig(results.FOLDER / "multipliers.svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def not_winning(table: Table) -> list[str]:
+    """Where L-Mul is neither smaller nor more accurate than another multiplier."""
+    found = []
+    for name, entries in table.items():
+        ours = next(entry for entry in entries if entry[0] == "lmul")
+        found += [
+            f"{name}: {label} is no larger ({size.lut} against {ours[1].lut} LUTs), error {wrong:.2f} % "
+            f"against {ours[2]:.2f} %"
+            for label, size, wrong in entries
+            if "NaN" not in label and label != "lmul" and size.lut <= ours[1].lut and wrong <= ours[2]
+        ]
+    return found
 
 
 def main() -> None:
     chosen = [argument for argument in sys.argv[1:] if not argument.startswith("-")] or list(FORMATS)
-    table: dict[str, list[tuple[str, Size, float]]] = {}
+    table: Table = {}
     for name in chosen:
         fmt = get(name)
         assert isinstance(fmt, Minifloat)
         table[name] = rows(fmt)
         print(f"{name:28}" + "".join(f"{column:>9}" for column in COLUMNS))
         for label, size, wrong in table[name]:
-            print(f"  {label:26}{size.lut:9}{size.carry:9}{size.depth:9}{wrong:9.2f}")
+            print(f"  {label:26}{size.lut:9}{size.carry:9}{size.depth:9}{wrong:9.2f}", flush=True)
+    found: list[tuple[str, Size]] = []
     if "e4m3" in table:
         print("\nL-Mul E4M3, architectures tried (zero and saturation handled)")
         found = tried(get("e4m3"))  # type: ignore[arg-type]
@@ -182,12 +136,20 @@ def main() -> None:
         best = min(size.lut for _, size in found)
         print(f"  goal {GOAL}: {'met' if best <= GOAL else 'MISSED'} with {best}; published: {PUBLISHED}")
     print("\nWhere L-Mul does not win:")
-    for name, entries in table.items():
-        ours = next(entry for entry in entries if entry[0] == "lmul")
-        for label, size, wrong in entries:
-            if "NaN" not in label and label != "lmul" and size.lut <= ours[1].lut and wrong <= ours[2]:
-                print(f"  {name}: {label} is no larger ({size.lut} against {ours[1].lut} LUTs), error {wrong:.2f} %")
-    print(f"\nplot: {plot(table)}")
+    for line in not_winning(table):
+        print(f"  {line}")
+    if "--write" in sys.argv:
+        plot(table)
+        results.write(
+            "multipliers",
+            {
+                "table": {
+                    name: [[n, s.lut, s.carry, s.depth, e] for n, s, e in found] for name, found in table.items()
+                },
+                "lmul_e4m3": [[label, size.lut, size.carry, size.depth] for label, size in found],
+                "not_winning": not_winning(table),
+            },
+        )
 
 
 if __name__ == "__main__":

@@ -162,7 +162,7 @@ def _term(pipe: Pipe, cells: Packer, one: Product, sign: At | None, lane: int, s
                     f"shift {segment}",
                     f"shift_{lane}_{number}_{place}",
                     [*(bits[bit] for _, bit in chosen), *select, *turn],
-                    _multiplexer([choice for choice, _ in chosen], stage),
+                    multiplexer([choice for choice, _ in chosen], stage),
                 )
             )
         value = pipe.made(Cat(*out), segment, f"shifted_{lane}_{number}")
@@ -173,7 +173,7 @@ def _term(pipe: Pipe, cells: Packer, one: Product, sign: At | None, lane: int, s
     return Term(pipe.made(signed, stages, f"term_{lane}"), -one.greatest - 1, one.greatest)
 
 
-def _multiplexer(choices: Sequence[int], stage: int):
+def multiplexer(choices: Sequence[int], stage: int):
     """A function of the bits to choose among, select bits and, if there is one more, of the sign."""
 
     def chosen(*bits: int) -> int:
@@ -184,22 +184,22 @@ def _multiplexer(choices: Sequence[int], stage: int):
     return chosen
 
 
-def tree(pipe: Pipe, segment: int, total: Sum) -> At:
+def tree(pipe: Pipe, segment: int, total: Sum, name: str = "sum") -> At:
     """The sum of all terms and bits, a level of adders in each segment from `segment` on."""
     level = 0
     while len(total.terms) > 1 or total.ones or total.terms[0].flip is not None:
-        total = _level(pipe, segment, total, level)
+        total = _level(pipe, segment, total, f"{name}_{level}")
         segment, level = segment + 1, level + 1
     return total.terms[0].value
 
 
-def _level(pipe: Pipe, segment: int, total: Sum, level: int) -> Sum:
+def _level(pipe: Pipe, segment: int, total: Sum, name: str) -> Sum:
     terms, out = list(total.terms), Sum([], list(total.ones))
     size = 3 if len(terms) > 2 else max(len(terms), 1)
     number = 0
     while len(terms) >= size:
         group, terms = terms[:size], terms[size:]
-        out.terms.append(_add(pipe, segment, group, out.ones, f"sum_{level}_{number}"))
+        out.terms.append(_add(pipe, segment, group, out.ones, f"{name}_{number}"))
         number += 1
     out.terms += terms
     return out
