@@ -54,6 +54,9 @@ def dot(
     pipeline: Pipeline = "auto",
     clock: Clock = 200.0,
     family: FamilyName = "xcup",
+    placed: Annotated[
+        bool, typer.Option("--placed", help="Cells of xcup placed by hand, fewer, where an operand is a minifloat.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write a dot product with exact sums, of plain or block-scaled operands."""
@@ -69,6 +72,7 @@ def dot(
         pipeline=_registers(pipeline),
         megahertz=clock,
         family=chosen,
+        placed=placed,
     )
     _write(core, out, as_json)
 

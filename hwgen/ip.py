@@ -205,12 +205,13 @@ def dot_core(
     pipeline: int | str = "auto",
     megahertz: float = 200.0,
     family: Family = "xcup",
+    placed: bool = False,
     seed: int = 1,
 ) -> Core:
     """A dot product of `lanes` lanes: of blocks if `a` or `b` is a block format, whose size `lanes` must be.
 
-    multiplier: of `DotProduct`, or "dsp". Raises HwgenError for lanes that are not the block size, and what
-    `DotProduct`, `DspDot` and `BlockDot` raise.
+    multiplier: of `DotProduct`, or "dsp". placed: as for `DotProduct`.
+    Raises HwgenError for lanes that are not the block size, and what `DotProduct`, `DspDot` and `BlockDot` raise.
     """
     for fmt in (a, b):
         if isinstance(fmt, DynamicFixed):
@@ -221,10 +222,10 @@ def dot_core(
     assert not isinstance(b, DynamicFixed)
     unit: DotProduct | DspDot | BlockDot
     if isinstance(a, Block) or isinstance(b, Block):
-        unit = BlockDot(a, b, multiplier, pipeline, megahertz, family)
+        unit = BlockDot(a, b, multiplier, pipeline, megahertz, family, placed=placed)
         dot = unit.dot
     else:
-        dot = unit = dot_unit(a, b, lanes, multiplier, pipeline, megahertz, family)
+        dot = unit = dot_unit(a, b, lanes, multiplier, pipeline, megahertz, family, placed=placed)
     kind = PRODUCTS.get(multiplier, "exact" if multiplier == "exact" else f"{multiplier} products, summed exactly")
     text = [f"Dot product of {lanes} lanes of {a.name} and {b.name}: {kind}."]
     if isinstance(unit, BlockDot):

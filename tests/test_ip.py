@@ -23,7 +23,7 @@ def _drop_refused_components():
 
 
 DOTS = [
-    ("mxfp8e4m3", "mxfp4", 32, {"pipeline": 2}),
+    ("mxfp8e4m3", "mxfp4", 32, {"pipeline": 2, "placed": True}),
     ("nvfp4", "nvint4", 16, {"pipeline": 0}),
     ("mxint8", "mxint8", 32, {"multiplier": "dsp"}),
 ]
@@ -73,6 +73,8 @@ def test_vectors_hold_zeros_ends_and_specials():
         (["dot", "--a", "e4m3", "--b", "e4m3", "--pipeline", "99"], "pipeline has 0 to 9 registers here"),
         (["dot", "--a", "e4m3", "--b", "e4m3", "--multiplier", "log"], "unknown multiplier 'log'"),
         (["dot", "--a", "e4m3", "--b", "e4m3", "--family", "max10"], "no delays are known for the FPGA family 'max10'"),
+        (["dot", "--a", "e4m3", "--b", "e4m3", "--multiplier", "dsp", "--placed"], "has its cells placed already"),
+        (["dot", "--a", "int8", "--b", "int8", "--placed"], "one must be a minifloat"),
         (["dot", "--a", "bf16", "--b", "bf16"], "at most 128 are summed exactly"),
         (["mac-array", "--a", "dfp16", "--b", "int4"], "an array of dfp16 and int4 is one of integers: give int16"),
         (["mac-array", "--a", "mxfp4", "--b", "mxfp4"], "power-of-two scales need a window"),

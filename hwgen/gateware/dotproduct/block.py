@@ -11,8 +11,8 @@ from hwgen.formats import Block, Format
 from hwgen.formats.minifloat import Minifloat
 from hwgen.gateware.arith.fields import fields, significand, true_exponent
 from hwgen.gateware.dotproduct.add import shape_of
-from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ, DotProduct, check_element, code_shape
-from hwgen.gateware.dotproduct.dsp import DspDot
+from hwgen.gateware.dotproduct.dot import DEFAULT_MEGAHERTZ, check_element, code_shape
+from hwgen.gateware.dotproduct.dsp import dot_unit
 from hwgen.gateware.pipeline import register
 from hwgen.tools.resources import Family
 
@@ -68,11 +68,7 @@ class BlockDot(wiring.Component):
         self.lanes = block_size(a, b)
         self.a_format, self.b_format, self.multiplier = a, b, multiplier
         elements = (element_of(a), element_of(b))
-        self.dot: DotProduct | DspDot
-        if multiplier == "dsp":
-            self.dot = DspDot(*elements, self.lanes, pipeline, megahertz, family)
-        else:
-            self.dot = DotProduct(*elements, self.lanes, multiplier, pipeline, megahertz, family, placed=placed)
+        self.dot = dot_unit(*elements, self.lanes, multiplier, pipeline, megahertz, family, placed=placed)
         self.scales = (ScaleRange.of(a), ScaleRange.of(b))
         self.significand_bits = sum(one.reach.bit_length() for one in self.scales if one.reach > 1)
         self.signed_scale = any(isinstance(fmt, Block) and fmt.scale.has_sign for fmt in (a, b))

@@ -157,8 +157,15 @@ def dot_unit(
     pipeline: int | str = "auto",
     megahertz: float = DEFAULT_MEGAHERTZ,
     family: Family = "xcup",
+    *,
+    placed: bool = False,
 ) -> DotProduct | DspDot:
-    """A dot product by `multiplier`: "dsp" for exact products on DSPs, or one of `DotProduct`'s."""
-    if multiplier == "dsp":
-        return DspDot(a, b, lanes, pipeline, megahertz, family)
-    return DotProduct(a, b, lanes, multiplier, pipeline, megahertz, family)
+    """A dot product by `multiplier`: "dsp" for exact products on DSPs, or one of `DotProduct`'s.
+
+    placed: as for `DotProduct`. Raises HwgenError for "dsp" with it, and what both raise.
+    """
+    if multiplier != "dsp":
+        return DotProduct(a, b, lanes, multiplier, pipeline, megahertz, family, placed=placed)
+    if placed:
+        raise HwgenError("a dot product on DSPs has its cells placed already: placed is for products in LUTs")
+    return DspDot(a, b, lanes, pipeline, megahertz, family)

@@ -93,6 +93,7 @@ def test_lanes_of_short_signed_integers_share_a_dsp():
         ("dfp16", "int8", {}, UnsupportedError, r"dot products take minifloats, integers.*, not dfp16"),
         ("e4m3", "e4m3", {"family": "ecp5"}, UnsupportedError, r"are made of DSP48E2, for xcup, not for ecp5"),
         ("e4m3", "e4m3", {"pipeline": 2}, HwgenError, r'has 7 registers here, .*: pipeline is "auto", not 2'),
+        ("e4m3", "e4m3", {"placed": True}, HwgenError, r"on DSPs has its cells placed already: placed is for products"),
         ("e4m3", "e4m3", {"megahertz": 900}, HwgenError, r"on DSPs reaches \d+ MHz by an estimate, not 900"),
     ],
 )
