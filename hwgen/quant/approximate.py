@@ -35,13 +35,14 @@ CLASS_COST = 240
 class Tables:
     """What `multiplier` makes of two codes of `fmt`.
 
-    products: (2**bits * 2**bits,), by a << bits | b. factors: g(i, j), (2**m, 2**m). low, high: (2**magnitude_bits,),
+    products: (2**bits * 2**bits,), by a << bits | b. worth: 2**e * g(i, j) with the sign, (2**bits, 2**m), by the
+    code of one operand and the mantissa i of the other. low, high: (2**magnitude_bits,),
     by the magnitude of one operand: the least and greatest magnitude of the other for which g holds.
     """
 
     fmt: Minifloat
     products: Tensor
-    factors: Tensor
+    worth: Tensor
     low: Tensor
     high: Tensor
 
@@ -62,6 +63,7 @@ def tables(fmt: Format, multiplier: str) -> Tables:
     magnitude = np.arange(size)
     power = np.ldexp(1.0, (magnitude >> m) - kind.bias)
     main = power[:, None] * power[None, :] * factors[np.ix_(magnitude & ((1 << m) - 1), magnitude & ((1 << m) - 1))]
+    signless = np.where(magnitude[:, None] >= 1 << m, power[:, None] * factors[:, magnitude & ((1 << m) - 1)].T, 0.0)
     normal = (magnitude >= 1 << m) & (magnitude <= kind.max_magnitude)
     good = (main == worth[:size, :size]) | ~normal[None, :]
     low = np.where(good, -1, magnitude[None, :])
@@ -74,7 +76,7 @@ def tables(fmt: Format, multiplier: str) -> Tables:
     return Tables(
         kind,
         torch.tensor(worth.reshape(-1), dtype=single),
-        torch.tensor(factors, dtype=single),
+        torch.tensor(np.concatenate((signless, -signless)), dtype=single),
         torch.tensor(low),
         torch.tensor(high),
     )
@@ -107,53 +109,55 @@ def codes_of(magnitude: Tensor, bits: Tensor, fmt: Minifloat) -> Tensor:
 
 @dataclass(frozen=True)
 class Planes:
-    """Both operands with axis 1 (features or channels) grown by the number of classes, ready for a product of
-    matrices; `risk` are the places of left operands (flattened) that were left out, to be looked up, or None."""
+    """Both operands with axis 1 (features or channels) grown by the number of classes, for a product of matrices.
 
-    left: Tensor
+    classes, values: of each left operand; `risk`: the places of left operands (flattened) whose value was made 0, and
+    whose products are to be looked up, or None.
+    """
+
+    classes: Tensor
+    values: Tensor
     right: Tensor
+    count: int
     risk: Tensor | None
+
+    def left(self) -> Tensor:
+        """Each value in the plane of its class, and 0 in all others."""
+        shape = list(self.values.shape)
+        spread = torch.zeros(*shape[:2], self.count, *shape[2:], dtype=self.right.dtype)
+        spread.scatter_(2, self.classes.to(torch.int64).unsqueeze(2), self.values.to(spread.dtype).unsqueeze(2))
+        return spread.flatten(1, 2)
 
 
 def planes(left: Operand, right: Operand, found: Tables, groups: int, dtype: torch.dtype) -> Planes:
     """`right`: weights (out, in / groups, ...)."""
     risk = at_risk(left, right, found, groups)
+    codes = codes_of(right.magnitude, right.bits, found.fmt)
     plain = 1 << found.fmt.mantissa_bits
     if risk is None:
-        return Planes(_spread(left.mantissa, left.power, plain, dtype), _factored(right, found, dtype), None)
+        return Planes(left.mantissa, left.power, _factored(codes, found, dtype), plain, None)
     at = risk.reshape(-1).nonzero().squeeze(1)
     magnitude = left.magnitude.reshape(-1)[at]
     extra = torch.bincount(magnitude, minlength=len(found.low)).nonzero().squeeze(1)
     power = left.power.clone(memory_format=torch.contiguous_format)
     if len(extra) * power.numel() > CLASS_COST * len(at):
         power.view(-1)[at] = 0.0
-        return Planes(_spread(left.mantissa, power, plain, dtype), _factored(right, found, dtype), at)
+        return Planes(left.mantissa, power, _factored(codes, found, dtype), plain, at)
     places = torch.zeros(len(found.low), dtype=torch.int32)
     places[extra] = torch.arange(plain, plain + len(extra), dtype=torch.int32)
     classes = left.mantissa.clone(memory_format=torch.contiguous_format)
     classes.view(-1)[at] = places[magnitude]
     power.view(-1)[at] = torch.where(left.bits.reshape(-1)[at] < 0, -1.0, 1.0)
-    return Planes(_spread(classes, power, plain + len(extra), dtype), _factored(right, found, dtype, extra), None)
+    return Planes(classes, power, _factored(codes, found, dtype, extra), plain + len(extra), None)
 
 
-def _spread(classes: Tensor, values: Tensor, count: int, dtype: torch.dtype) -> Tensor:
-    """`values` in one plane for each class: axis 1 grows `count` times, and all other planes are 0 there."""
-    shape = list(values.shape)
-    spread = torch.zeros(*shape[:2], count, *shape[2:], dtype=dtype)
-    spread.scatter_(2, classes.to(torch.int64).unsqueeze(2), values.to(dtype).unsqueeze(2))
-    return spread.flatten(1, 2)
-
-
-def _factored(right: Operand, found: Tables, dtype: torch.dtype, extra: Tensor | None = None) -> Tensor:
-    """What each class of the left operand is multiplied with: power * g(i, mantissa), and the products of the
-    positive numbers of the `extra` magnitudes."""
-    worth = torch.nn.functional.embedding(right.mantissa, found.factors.T.contiguous())
-    worth.mul_(right.power.unsqueeze(-1))
+def _factored(codes: Tensor, found: Tables, dtype: torch.dtype, extra: Tensor | None = None) -> Tensor:
+    """What each class of the left operand is multiplied with, by the codes of the right one: power * g(i, mantissa),
+    and the products of the positive numbers of the `extra` magnitudes."""
+    table = found.worth
     if extra is not None:
-        table = found.products.view(1 << found.fmt.bits, -1)[extra].T.contiguous()
-        products = torch.nn.functional.embedding(codes_of(right.magnitude, right.bits, found.fmt), table)
-        worth = torch.cat((worth, products), dim=-1)
-    return worth.movedim(-1, 2).flatten(1, 2).to(dtype)
+        table = torch.cat((table, found.products.view(1 << found.fmt.bits, -1)[extra].T), dim=1)
+    return torch.nn.functional.embedding(codes, table.to(dtype)).movedim(-1, 2).flatten(1, 2)
 
 
 def at_risk(left: Operand, right: Operand, found: Tables, groups: int) -> Tensor | None:
@@ -185,16 +189,16 @@ class ApproximateLinear(torch.autograd.Function):
         flat = x.reshape(-1, x.shape[-1])
         left, right = take_apart(flat, found.fmt), take_apart(weight, found.fmt)
         spread = planes(left, right, found, 1, dtype)
-        out = spread.left @ spread.right.T
+        out = spread.left() @ spread.right.T
         at = spread.risk
         if at is not None:
             columns = at % x.shape[-1]
-            rows = torch.div(at - columns, x.shape[-1], rounding_mode="floor")
+            row = torch.div(at - columns, x.shape[-1], rounding_mode="floor")
             codes = codes_of(left.magnitude.reshape(-1)[at], left.bits.reshape(-1)[at], found.fmt) << found.fmt.bits
             others = codes_of(right.magnitude, right.bits, found.fmt).T
-            for part in _chunks(len(rows), len(weight)):
+            for part in _chunks(len(at), len(weight)):
                 pairs = codes[part].unsqueeze(1) | others[columns[part]]
-                out.index_add_(0, rows[part], found.products[pairs].to(dtype))
+                out.index_add_(0, row[part], found.products[pairs].to(dtype))
         return out.to(x.dtype).reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
@@ -230,7 +234,7 @@ class ApproximateConv(torch.autograd.Function):
         left, right = take_apart(x, found.fmt), take_apart(weight, found.fmt)
         spread = planes(left, right, found, window.groups, dtype)
         conv = torch.conv1d if x.ndim == 3 else torch.conv2d
-        out = conv(spread.left, spread.right, None, window.stride, window.padding, window.dilation, window.groups)
+        out = conv(spread.left(), spread.right, None, window.stride, window.padding, window.dilation, window.groups)
         if spread.risk is not None:
             _add_looked_up(out, spread.risk, left, right, found, window)
         return out.to(x.dtype)

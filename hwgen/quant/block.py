@@ -9,6 +9,7 @@ Brevitas' `MXInt8` is another format.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -110,7 +111,12 @@ class BlockQuant(nn.Module):
 
     def description(self) -> tuple[Tensor | None, ...]:
         """(zero point, bits of an element)."""
-        return torch.tensor(0.0), torch.tensor(float(self.format.element.bits))
+        return _described(self.format)
+
+
+@lru_cache(maxsize=64)
+def _described(fmt: Block) -> tuple[Tensor, Tensor]:
+    return torch.tensor(0.0), torch.tensor(float(fmt.element.bits))
 
 
 class BlockWeight(ExtendedInjector):  # type: ignore[misc]

@@ -12,11 +12,10 @@ from torch.nn.functional import pad
 from hwgen.errors import HwgenError
 from hwgen.formats import Block, Minifloat
 from hwgen.quant.cast import cast, check_castable, limits
-from hwgen.quant.ste import power_of_two
 
 FRACTION_BITS = 52
 FLOAT_BIAS = 1023
-FLOAT32_LEAST_EXPONENT = -127
+FLOAT32_BIAS, FLOAT32_FRACTION_BITS = 127, 23
 
 
 @lru_cache(maxsize=64)
@@ -72,13 +71,11 @@ def _power_scales(greatest: Tensor, fmt: Block, mode: str) -> Tensor:
         bits = bits + (1 << (FRACTION_BITS - fmt.element.significand_bits))
     elif mode == "ceil":
         bits = bits + ((1 << FRACTION_BITS) - 1)
-    exponent = (bits >> FRACTION_BITS) - (FLOAT_BIAS + fmt.emax)
     low, high = _exponents(fmt.scale)
-    exponent.clamp_(low, high)
-    scale = power_of_two(exponent)
-    if low <= FLOAT32_LEAST_EXPONENT:
-        scale = torch.where(exponent <= FLOAT32_LEAST_EXPONENT, 2.0**FLOAT32_LEAST_EXPONENT, scale)
-    return scale.masked_fill_(~torch.isfinite(greatest), torch.nan)
+    field = (bits >> FRACTION_BITS).sub_(FLOAT_BIAS + fmt.emax).clamp_(low, high).add_(FLOAT32_BIAS).to(torch.int32)
+    # 2**-127, whose field would be 0, is a subnormal number of float32.
+    scale = field.mul_(1 << FLOAT32_FRACTION_BITS).clamp_(min=1 << (FLOAT32_FRACTION_BITS - 1)).view(torch.float32)
+    return torch.where(greatest < torch.inf, scale, torch.nan)
 
 
 @lru_cache(maxsize=16)

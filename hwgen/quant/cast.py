@@ -69,16 +69,15 @@ def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | N
     Numbers outside of the range saturate; NaN stays NaN, in formats without NaN too, so that training notices it.
     rounding: a name of `hwgen.formats.ROUNDING`. random: numbers in 0..1 of `x`'s shape (`random_numbers`) round
     stochastically instead: floor(steps + random), of magnitudes in minifloats and of the signed number elsewhere.
-    Raises HwgenError for a format whose numbers float32 does not hold, and for an unknown rounding.
+    Raises HwgenError for a format whose numbers float32 does not hold, an unknown rounding, and other tensors.
     """
-    check_rounding(rounding)
-    check_castable(fmt)
+    low, high, unit = _bounds(fmt, rounding)
+    if x.dtype != torch.float32:
+        raise HwgenError(f"numbers are cast to {fmt.name} from float32, not from {x.dtype}")
     if isinstance(fmt, Minifloat):
-        return _cast_minifloat(x, fmt, rounding, random)
+        return _cast_minifloat(x, fmt, rounding, random, low, high)
     if isinstance(fmt, Bipolar):
-        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype).masked_fill_(x.isnan(), torch.nan)
-    low, high = limits(fmt)
-    unit = 2.0**fmt.lsb
+        return torch.where(x >= 0, 1.0, -1.0).masked_fill_(x.isnan(), torch.nan)
     steps = x * (1 / unit) if fmt.lsb else x.clone()
     if random is not None:
         steps = _floor_with(steps, random)
@@ -87,6 +86,14 @@ def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | N
     steps.clamp_(low / unit, high / unit)
     # Integers have one zero: adding +0 makes it the positive one.
     return (steps.mul_(unit) if fmt.lsb else steps).add_(0.0)
+
+
+@lru_cache(maxsize=256)
+def _bounds(fmt: Format, rounding: str) -> tuple[float, float, float]:
+    """(least, greatest, unit) of a format, and all checks, once for each pair."""
+    check_rounding(rounding)
+    check_castable(fmt)
+    return (*limits(fmt), 2.0**fmt.lsb)
 
 
 @lru_cache(maxsize=256)
@@ -122,8 +129,7 @@ def _floor_with(steps: Tensor, random: Tensor) -> Tensor:
     return whole + ((steps - whole >= 1 - random) & (random > 0))
 
 
-def _cast_minifloat(x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | None) -> Tensor:
-    low, high = limits(fmt)
+def _cast_minifloat(x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | None, low: float, high: float) -> Tensor:
     # The greatest number is on the grid: clamping ahead of rounding is the same, and keeps infinities out.
     clamped = x.clamp(low, high)
     if fmt.has_sign and not fmt.has_subnormals:

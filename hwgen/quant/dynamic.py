@@ -13,6 +13,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import DynamicFixed, check_rounding
 from hwgen.quant.cast import cast, random_numbers
 from hwgen.quant.proxies import ActProxy, Injector, WeightProxy
+from hwgen.quant.scaled import describe
 from hwgen.quant.ste import plain_cast, power_of_two
 
 EXPONENTS = ("static", "dynamic")
@@ -117,7 +118,7 @@ class DynamicQuant(nn.Module):
 
     def description(self) -> tuple[Tensor | None, ...]:
         """(zero point, bits)."""
-        return torch.tensor(0.0), torch.tensor(float(self.format.bits))
+        return describe(self.format.element)
 
 
 class DynamicWeight(ExtendedInjector):  # type: ignore[misc]

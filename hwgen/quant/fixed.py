@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from hwgen.errors import HwgenError
 from hwgen.formats import Fixed, Int
 from hwgen.formats.khot import hot
-from hwgen.quant.cast import random_numbers
 from hwgen.quant.minifloat import ActBase, WeightBase
 from hwgen.quant.proxies import Injector
 from hwgen.quant.scaled import ScaledQuant, Scaling
-from hwgen.quant.ste import point_cast, power_of_two
+from hwgen.quant.ste import power_of_two
 
 MIN_BITS, MAX_BITS = 2, 24
 
@@ -29,7 +28,7 @@ class PointQuant(ScaledQuant):
 
     `format` is the integers'; `fixed` says both as ap_fixed does. The point is rounded in the forward pass; it starts
     where the greatest magnitude of the weight, or of the first `collect_steps` batches, just fits, and shifts further
-    while that makes the squared error of the weight less. Gradients: QFX, sec. 3.2 (`hwgen.quant.ste.point_cast`).
+    while that makes the squared error of the weight less. Gradients: QFX, sec. 3.2 (`hwgen.quant.ste.exponent_cast`).
     """
 
     def __init__(
@@ -94,15 +93,9 @@ class PointQuant(ScaledQuant):
         """Set the point, so that this is the scale."""
         self.point.data.copy_(-scale.log2())
 
-    def values(self, x: Tensor, scale: Tensor) -> Tensor:
-        if bool(self.frozen):
-            return super().values(x, scale)
-        random = random_numbers(x) if self.stochastic and self.training else None
-        point: Tensor = self.point
-        part = self.subtensor_slice_list[0]
-        if part is not None and point.ndim:
-            point = point[slice(*part)]
-        return point_cast(x, point, partial(self.cast, random=random), self.low, self.high)
+    def exponent(self) -> Tensor | None:
+        """Minus the point; None where it is frozen."""
+        return None if bool(self.frozen) else self._sliced(-self.point)
 
 
 class KhotQuant(ScaledQuant):
@@ -113,7 +106,7 @@ class KhotQuant(ScaledQuant):
     """
 
     levels: Tensor
-    middles: Tensor
+    nearest: Tensor
 
     def __init__(
         self,
@@ -137,12 +130,15 @@ class KhotQuant(ScaledQuant):
             tracked_parameter_list=tracked_parameter_list,
         )
         self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
-        # Halfway between neighbours; bucketize takes what lies on one down.
-        self.register_buffer("middles", (self.levels[1:] + self.levels[:-1]) / 2, persistent=False)
+        # By the magnitude in halves, rounded up: halfway between two levels is a half, and goes to the lower one.
+        halves = torch.arange(2 * levels[-1] + 1) / 2
+        middles = (self.levels[1:] + self.levels[:-1]) / 2
+        self.register_buffer("nearest", self.levels[torch.bucketize(halves, middles)], persistent=False)
 
     def cast(self, x: Tensor, random: Tensor | None = None) -> Tensor:
-        size = self.levels[torch.bucketize(x.abs(), self.middles)]
-        return torch.copysign(size, x).add_(0.0).masked_fill_(x.isnan(), torch.nan)
+        halves = (x.abs() * 2).ceil_().clamp_(max=len(self.nearest) - 1).nan_to_num_(0.0).to(torch.int64)
+        # NaN stays NaN; of zeros the positive one is left.
+        return torch.copysign(self.nearest[halves], x).add_(x * 0.0 if bool(x.isnan().any()) else 0.0)
 
 
 @lru_cache(maxsize=32)

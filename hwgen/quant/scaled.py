@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, Minifloat, check_rounding
 from hwgen.quant.cast import EXPONENT_FIELD, cast, check_castable, limits, random_numbers
-from hwgen.quant.ste import plain_cast, round_power, scaled_cast
+from hwgen.quant.ste import exponent_cast, plain_cast, power_of_two, scaled_cast
 
 Scaling = Literal["one", "stats", "learned"]
 SCALING = ("one", "stats", "learned")
@@ -117,7 +117,8 @@ class ScaledQuant(nn.Module):
         if self.scaling == "learned":
             if self._weights is None:
                 self._check_seen()
-            return self._sliced(round_power(self.log2_scale) if self.power_of_two else torch.exp2(self.log2_scale))
+            exponent = self.log2_scale.detach()
+            return self._sliced(power_of_two(exponent.round()) if self.power_of_two else torch.exp2(exponent))
         if self._weights is not None:
             return self._sliced(self.scale_for(self._magnitude(self._weights[0].detach())))
         self._check_seen()
@@ -169,7 +170,15 @@ class ScaledQuant(nn.Module):
         random = random_numbers(x) if self.stochastic and self.training else None
         if self._follows():
             return plain_cast(x, lambda weight: self.cast(weight / scale, random).mul_(scale))
-        return scaled_cast(x, scale, partial(self.cast, random=random), self.low, self.high)
+        chosen = self.cast if random is None else partial(self.cast, random=random)
+        exponent = self.exponent()
+        if exponent is None:
+            return scaled_cast(x, scale, chosen, self.low, self.high)
+        return exponent_cast(x, exponent, scale, chosen, self.low, self.high)
+
+    def exponent(self) -> Tensor | None:
+        """What is trained, as an exponent of the scale; None where nothing is."""
+        return self._sliced(self.log2_scale) if self.scaling == "learned" and not bool(self.frozen) else None
 
     def _follows(self) -> bool:
         """Whether the scale keeps all of the tensor inside of the range, so that no gradient is cut off."""

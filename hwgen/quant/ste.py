@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy
@@ -16,9 +17,15 @@ Cast = Callable[[Tensor], Tensor]
 
 def _inside(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
     """`grad` where low <= x <= high, else 0, in one pass: the gradient of hardtanh, which leaves out both ends."""
-    below = float(numpy.nextafter(numpy.float32(low), numpy.float32(-numpy.inf)))
-    above = float(numpy.nextafter(numpy.float32(high), numpy.float32(numpy.inf)))
-    return torch.ops.aten.hardtanh_backward(grad, x, below, above)  # type: ignore[no-any-return]
+    return torch.ops.aten.hardtanh_backward(grad, x, *_around(low, high))  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=256)
+def _around(low: float, high: float) -> tuple[float, float]:
+    """The float32 neighbours outside of a range."""
+    below = numpy.nextafter(numpy.float32(low), numpy.float32(-numpy.inf))
+    above = numpy.nextafter(numpy.float32(high), numpy.float32(numpy.inf))
+    return float(below), float(above)
 
 
 def _difference(grad: Tensor, found: Tensor, inside: Tensor, scaled: Tensor, shape: torch.Size) -> Tensor:
@@ -65,12 +72,11 @@ class _PlainCast(torch.autograd.Function):
         return grad, None
 
 
-class _PointCast(torch.autograd.Function):
-    """2**-f * cast(x * 2**f), with the gradient that QFX gives f; see `point_cast`."""
+class _ExponentCast(torch.autograd.Function):
+    """scale * cast(x / scale) for a scale that `exponent` gives; see `exponent_cast`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, point: Tensor, cast: Cast, low: float, high: float) -> Tensor:
-        scale = power_of_two(-point.round())
+    def forward(ctx: Any, x: Tensor, exponent: Tensor, scale: Tensor, cast: Cast, low: float, high: float) -> Tensor:
         scaled = x / scale
         found = cast(scaled)
         ctx.low, ctx.high = low, high
@@ -78,28 +84,11 @@ class _PointCast(torch.autograd.Function):
         return found * scale
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         scaled, found, scale = ctx.saved_tensors
         to_x = _inside(grad, scaled, ctx.low, ctx.high)
-        if not ctx.needs_input_grad[1]:
-            return to_x, None, None, None, None
         to_scale = _difference(grad, found, to_x, scaled, scale.shape)
-        return to_x, -LN2 * scale * to_scale, None, None, None
-
-
-class _RoundPower(torch.autograd.Function):
-    """2**round(e), with the gradient of 2**e (TQT, arXiv 1903.08066, sec. 3.3)."""
-
-    @staticmethod
-    def forward(ctx: Any, exponent: Tensor) -> Tensor:
-        scale = power_of_two(exponent.round())
-        ctx.save_for_backward(scale)
-        return scale
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        scale: Tensor = ctx.saved_tensors[0]
-        return grad * scale * LN2
+        return to_x, to_scale.mul_(scale).mul_(LN2), None, None, None, None
 
 
 class _Backward(torch.autograd.Function):
@@ -126,17 +115,14 @@ def plain_cast(x: Tensor, cast: Cast) -> Tensor:
     return _PlainCast.apply(x, cast)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def point_cast(x: Tensor, point: Tensor, cast: Cast, low: float, high: float) -> Tensor:
-    """s * cast(x / s) with s = 2**-round(point): a trained binary point (QFX, arXiv 2401.17544, sec. 3.2).
+def exponent_cast(x: Tensor, exponent: Tensor, scale: Tensor, cast: Cast, low: float, high: float) -> Tensor:
+    """scale * cast(x / scale), where `scale` is 2**exponent, or 2**round(exponent), whose rounding has gradient 1.
 
-    dy/dx is 1 where low <= x / s <= high, else 0. dy/dpoint is -s ln2 (cast(x / s) - x / s) inside, -y ln2 outside.
+    dy/dx is 1 where low <= x / scale <= high, else 0. dy/dexponent is scale ln2 (cast(x / scale) - x / scale) inside,
+    y ln2 outside: that of TQT (arXiv 1903.08066, sec. 3.3), and, with the sign turned round, that of the binary point
+    in QFX (arXiv 2401.17544, sec. 3.2).
     """
-    return _PointCast.apply(x, point, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
-
-
-def round_power(exponent: Tensor) -> Tensor:
-    """2**round(exponent), exact; the gradient is that of 2**exponent."""
-    return _RoundPower.apply(exponent)  # type: ignore[no-any-return,no-untyped-call]
+    return _ExponentCast.apply(x, exponent, scale, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def cast_gradient(x: Tensor, cast: Cast) -> Tensor:

@@ -68,6 +68,10 @@ def test_formats_that_float32_does_not_hold_are_refused() -> None:
         check_castable(scalar("e5m2b200"))
     with pytest.raises(HwgenError, match=r"unknown rounding 'nearest'"):
         cast(torch.zeros(1), scalar("int8"), "nearest")
+    with pytest.raises(HwgenError, match=r"numbers are cast to int8 from float32, not from torch.float64"):
+        cast(torch.zeros(1, dtype=torch.float64), scalar("int8"))
+    with pytest.raises(HwgenError, match=r"dfp16 is no minifloat, fixed point or integer format"):
+        check_castable(get("dfp16"))  # type: ignore[arg-type]
 
 
 BLOCK_NAMES = [name for name, fmt in BLOCKS.items() if isinstance(fmt, Block)]

@@ -18,7 +18,7 @@ from hwgen.formats import ROUNDING, Block, DynamicFixed, Format, khot
 from hwgen.quant.block_cast import from_blocks, to_blocks
 from hwgen.quant.fixed import PointQuant, khot_levels
 from hwgen.quant.scaled import ScaledQuant, scale_for
-from hwgen.quant.ste import point_cast, power_of_two, round_power, scaled_cast
+from hwgen.quant.ste import power_of_two, scaled_cast
 
 OWN_WEIGHTS = ["e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "e3m0", "e2m2", "fixed<8,3>", "qfx8", "qfx4", "khot1", "khot2b6"]
 OWN_ACTS = [name for name in OWN_WEIGHTS if not name.startswith("khot")]
@@ -187,28 +187,33 @@ def test_gradients_pass_inside_of_the_range_and_stop_outside() -> None:
 
 def test_the_gradient_of_a_binary_point_is_that_of_qfx() -> None:
     inner = PointQuant(4)
-    point = torch.tensor(2.3, requires_grad=True)
+    inner.point.data.fill_(2.3)
+    inner.steps.fill_(inner.collect_steps)
     x = torch.tensor([0.3, -0.6, 5.0, -5.0], requires_grad=True)
-    y = point_cast(x, point, inner.cast, inner.low, inner.high)
+    y = inner(x)[0]
     assert y.tolist() == [0.25, -0.5, 1.75, -2.0]
     y.backward(torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert x.grad.tolist() == [1, 2, 0, 0]
     s, ln2 = 0.25, math.log(2)
     inside = -s * ln2 * (1.0 * (1 - 1.2) + 2.0 * (-2 - -2.4))
     outside = -ln2 * (3.0 * 1.75 + 4.0 * -2.0)
-    assert float(point.grad) == pytest.approx(inside + outside, rel=1e-5)
+    assert float(inner.point.grad) == pytest.approx(inside + outside, rel=1e-5)
 
 
-def test_the_gradient_of_a_rounded_power_is_that_of_the_power() -> None:
-    exponent = torch.tensor([-2.4, 3.0], requires_grad=True)
-    found = round_power(exponent)
-    assert found.tolist() == [0.25, 8.0]
-    found.sum().backward()
-    assert exponent.grad.tolist() == pytest.approx([0.25 * math.log(2), 8 * math.log(2)])
-    # Where nothing is rounded, finite differences agree.
-    step = 1e-3
-    slope = (2 ** (3.0 + step) - 2 ** (3.0 - step)) / (2 * step)
-    assert float(exponent.grad[1]) == pytest.approx(slope, rel=1e-4)
+def test_the_gradient_of_a_learned_exponent_agrees_with_finite_differences() -> None:
+    # What saturates is smooth in the exponent: greatest * 2**exponent.
+    inner = ScaledQuant(quant.E2M1Weight.number_format, scaling="learned", power_of_two=False)
+    inner.steps.fill_(inner.collect_steps)
+    x = torch.tensor([100.0, -70.0, 50.0])
+
+    def total(exponent: float) -> torch.Tensor:
+        inner.log2_scale.data.fill_(exponent)
+        return inner(x)[0].sum()
+
+    step = 1e-2
+    slope = float((total(0.5 + step) - total(0.5 - step)).detach()) / (2 * step)
+    total(0.5).backward()
+    assert float(inner.log2_scale.grad) == pytest.approx(slope, rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["mxfp4", "nvfp4", "dfp16"])
