@@ -50,14 +50,43 @@ def train(
         result = training.train(job, folder, tell, restart)
     if result is None:  # not the first of several processes
         return
+    refused = _write_graph(job, folder) if result.qonnx else None
     if as_json:
-        console.print_json({**asdict(result), "accuracy": result.accuracy, "folder": str(folder)})
+        shown = {"accuracy": result.accuracy, "folder": str(folder), "graph": refused}
+        console.print_json({**asdict(result), **shown})
         return
     share = 100 * result.accuracy
     console.out.print(f"{result.name}: {result.correct}/{result.total} held-out frames right ({share:.1f} %)")
-    if result.qonnx:
-        console.out.print(f"no QONNX file: {result.qonnx}")
-    console.out.print(f"network and data: {folder}/{result.name}.{'pt' if result.qonnx else 'onnx'}, .npz")
+    if result.qonnx is None:
+        console.out.print(f"network and data: {folder}/{result.name}.onnx, .npz")
+        return
+    console.out.print(f"not in QONNX: {result.qonnx}")
+    console.out.print(f"not for hardware yet: {refused}" if refused else f"network: {folder}/graph.json")
+    console.out.print(f"weights and data: {folder}/{result.name}.weights.npz, .npz")
+
+
+def _write_graph(job: Job, folder: Path) -> str | None:
+    """Write the frozen network, read from the module itself, as <folder>/graph.json; or why it is not carried."""
+    import json
+
+    import numpy as np
+
+    from hwgen.compiler import from_brevitas
+    from hwgen.errors import HwgenError
+    from hwgen.quant import weights
+    from hwgen.tools.files import write_atomic
+
+    name, path = job.config.name, folder / "graph.json"
+    module = weights.load(job.model(), folder / f"{name}.weights.npz")
+    with np.load(folder / f"{name}.npz") as arrays:
+        example = arrays["x"][:1]
+    try:
+        graph = from_brevitas(module, example, multiplier=job.config.multiplier or "exact")
+    except HwgenError as error:
+        path.unlink(missing_ok=True)
+        return str(error)
+    write_atomic(path, json.dumps(graph.to_json()))
+    return None
 
 
 def data(

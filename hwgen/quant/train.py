@@ -204,19 +204,49 @@ def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
 
 def _write_qonnx(path: Path, model: Any, example: Any) -> str | None:
     """Write the network as QONNX; the reason where QONNX, or Brevitas' export to it, cannot."""
+    import copy
     import tempfile
 
     import onnx
     from brevitas.export import export_qonnx
 
+    if refused := _not_in_qonnx(model):
+        path.unlink(missing_ok=True)
+        return refused
     with tempfile.TemporaryDirectory() as work:
         exported = Path(work) / "network.onnx"
-        # The exporter announces its steps on stdout, which belongs to our own output.
+        # The exporter announces its steps on stdout, which belongs to our own output; where it fails it leaves the
+        # module in its own mode.
         try:
             with contextlib.redirect_stdout(io.StringIO()):
-                export_qonnx(model, example, str(exported))
+                export_qonnx(copy.deepcopy(model), example, str(exported))
         except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, AssertionError) as error:
             path.unlink(missing_ok=True)
-            return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            return f"Brevitas does not export it: {_root(error)}"
         write_atomic(path, onnx.load(exported).SerializeToString())
     return None
+
+
+def _not_in_qonnx(model: Any) -> str | None:
+    """The first quantizer that Brevitas cannot say in QONNX, or a multiplier that QONNX has no word for."""
+    from brevitas.export.onnx.qonnx.manager import QONNXManager
+    from brevitas.proxy.quant_proxy import QuantProxyFromInjector
+
+    if not any(isinstance(part, QuantProxyFromInjector) and part.is_quant_enabled for part in model.modules()):
+        return "its layers are not quantized"
+    for name, part in model.named_modules():
+        if getattr(part, "multiplier", "exact") != "exact":
+            return f"layer {name!r} multiplies by {part.multiplier}"
+        if not isinstance(part, QuantProxyFromInjector) or not part.is_quant_enabled:
+            continue
+        if QONNXManager.handler_from_module(part, no_inheritance=True) is None:
+            fmt = getattr(getattr(part, "tensor_quant", None), "format", None)
+            return f"quantizer {name!r} has the format {getattr(fmt, 'name', type(part).__name__)}"
+    return None
+
+
+def _root(error: BaseException) -> str:
+    """What an exception began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
