@@ -7,7 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hwgen.errors import HwgenError
-from hwgen.gateware.arith.cells import carry_chain, lut_pair
+from hwgen.gateware.arith.cells import carry_chain, lut, lut_pair
 from hwgen.gateware.pipeline import register
 
 ARITIES = (2, 3)
@@ -42,7 +42,8 @@ def ternary_cells(
 ) -> Signal:
     """The sum of three values, and of two bits of its lowest weight more, in `shape`, which must hold it.
 
-    ones: the bits. They have places that are free: the chain's carry in, and the carry below the lowest bit.
+    ones: the bits. One takes the place of a carry below the lowest bit, which is free. Another one comes by the chain
+    from a stage before, a LUT more: the carry in of a slice would have to share its pin with the lowest stage's data.
     flip: where it is high, the third value counts as its complement, -1 - value.
     Bit i of three operands is compressed to a sum and a carry; the chain adds the sum and the carry of bit i - 1. O5
     is the carry, O6 the chain's select.
@@ -51,7 +52,7 @@ def ternary_cells(
     assert len(ones) <= 2, f"an adder of three has places for two bits more, not {len(ones)}"
     wide = [Signal(shape, name=f"{name}_in{index}") for index in range(3)]
     m.d.comb += [signal.eq(value) for signal, value in zip(wide, values, strict=True)]
-    first, below = (*ones, Const(0, 1), Const(0, 1))[:2]
+    below = ones[0] if ones else Const(0, 1)
     turned = Const(0, 1) if flip is None else flip
     select, saved = [], [below]
     for bit in range(shape.width):
@@ -64,9 +65,11 @@ def ternary_cells(
         )
         select.append(both)
         saved.append(carry)
-    total, _ = carry_chain(m, name, Cat(*select), Cat(*saved[:-1]), first)
+    before = [lut(m, f"{name}_one", [ones[1]], lambda one: not one)] if len(ones) == 2 else []
+    data = [*[Const(1, 1)] * len(before), *saved[:-1]]
+    total, _ = carry_chain(m, name, Cat(*before, *select), Cat(*data), Const(0, 1))
     out = Signal(shape, name=f"{name}_out")
-    m.d.comb += out.eq(total)
+    m.d.comb += out.eq(total[len(before) :])
     return out
 
 

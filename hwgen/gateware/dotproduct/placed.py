@@ -3,9 +3,9 @@
 - Shifters are rows of multiplexers, two outputs in one LUT6_2 wherever five inputs are enough for both. The last row of
   a coarse shifter has few sources for each output, so that several select bits and the sign fit into it: it gives the
   product's complement where the product is negative, for nothing.
-- A tree adds three numbers with one LUT6_2 and one carry bit for each bit of the sum. The ones that make complements
-  negative numbers take the places that the adders have free: two each. A third operand whose sign was not applied is
-  complemented inside the adder.
+- A tree adds three numbers with one LUT6_2 and one carry bit for each bit of the sum. Of the ones that make complements
+  negative numbers an adder takes two along: one for nothing, one for a LUT. A third operand whose sign was not applied
+  is complemented inside the adder.
 """
 
 from collections.abc import Sequence
