@@ -57,8 +57,8 @@ docs: $(STAMP)  ## build the documentation, warnings as errors
 bench: $(STAMP)  ## print the comparisons of bench/, as ratios within one run
 	for file in bench/*.py; do $(BIN)/python $$file || exit 1; done
 
-bench-arith: $(STAMP)  ## print the sizes of dot products by architecture, and the speed of formats
-	for file in bench/arith_*.py; do $(BIN)/python $$file || exit 1; done
+bench-arith: $(STAMP)  ## print sizes of dot products and multipliers and golden speeds; docs/results
+	for file in bench/arith_*.py; do $(BIN)/python $$file --write || exit 1; done
 
 clean:  ## remove everything that was generated, the virtual environment excepted
 	rm -rf build
