@@ -211,9 +211,11 @@ def compare(name: str) -> dict[str, Any]:
 def main() -> None:
     names = [argument for argument in sys.argv[1:] if not argument.startswith("-")] or list(PEER)
     print(f"{'format':11} {'architecture':44} {'LUT':>6} {'FF':>6} {'carry':>6} {'depth':>6} {'of peer':>9}")
-    found = {name: compare(name) for name in names}
-    if "--write" in sys.argv:
-        results.write("size", {"aim": AIM, "formats": found})
+    found = results.read("size").get("formats", {})
+    for name in names:
+        found[name] = compare(name)
+        if "--write" in sys.argv:
+            results.write("size", {"aim": AIM, "formats": found})
 
 
 if __name__ == "__main__":

@@ -39,13 +39,23 @@ Time as a multiple of float32 `numpy @` of the same shape, on one BLAS thread, b
 """
 
 
+def sections() -> dict[str, Any]:
+    """All sections of arith.json by name."""
+    path = FOLDER / "arith.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def read(section: str) -> dict[str, Any]:
+    """What arith.json has of a section; nothing if it has none."""
+    return dict(sections().get(section, {}))
+
+
 def write(section: str, data: Any) -> None:
     """Put a section's figures into arith.json, and write the page anew from all sections that are there."""
-    path = FOLDER / "arith.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = sections()
     found[section] = data
     FOLDER.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(found, indent=1, sort_keys=True) + "\n")
+    write_atomic(FOLDER / "arith.json", json.dumps(found, indent=1, sort_keys=True) + "\n")
     write_atomic(FOLDER / "arith.md", page(found))
 
 
