@@ -24,6 +24,11 @@ own, in the peer too; cells placed by hand put two functions into one LUT6_2 whe
 vendor's tools may do by themselves. The row "never two functions in one LUT" has the same architecture without that,
 its adders of three operands excepted. L-Mul's sums are exact, its products are not: it is no candidate.
 """
+DSP_TEXT = """
+## Dot products of blocks of 32 lanes on DSPs
+
+The same with DSPs (no `-nodsp`), pipelined for 200 MHz; exact sums.
+"""
 MULTIPLIER_TEXT = """
 ## Multipliers
 
@@ -63,6 +68,8 @@ def page(found: dict[str, Any]) -> str:
     parts = [HEAD]
     if "size" in found:
         parts += [SIZE_TEXT, *_sizes(found["size"])]
+    if "dsp" in found:
+        parts += [DSP_TEXT, *_dsps(found["dsp"])]
     if "multipliers" in found:
         parts += [MULTIPLIER_TEXT, *_multipliers(found["multipliers"])]
     if "golden" in found:
@@ -89,6 +96,17 @@ def _sizes(data: dict[str, Any]) -> list[str]:
         ]
         parts += [f"\n### {name}\n", table(["architecture", "LUT", "FF", "carry", "depth", "of the peer"], rows)]
     return parts
+
+
+def _dsps(data: dict[str, list[dict[str, Any]]]) -> list[str]:
+    columns = ["block format", "architecture", "DSP", "LUT", "LUT a lane", "FF", "carry", "goal"]
+    keys = ("architecture", "dsp", "lut", "ff", "carry", "goal")
+    rows = [
+        [name, *(str(row[key]) for key in keys[:3]), f"{row['lut_a_lane']:.1f}", *(str(row[key]) for key in keys[3:])]
+        for name, tried in data.items()
+        for row in tried
+    ]
+    return [table(columns, rows)]
 
 
 def _multipliers(data: dict[str, Any]) -> list[str]:

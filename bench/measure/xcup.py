@@ -1,4 +1,4 @@
-"""LUTs, carry cells and logic depth of combinational and clocked units on UltraScale+, by Yosys, without DSPs."""
+"""LUTs, carry cells and logic depth of combinational and clocked units on UltraScale+, by Yosys."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ COMMAND = "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -nodsp"
 
 @dataclass(frozen=True)
 class Size:
-    """LUTs with inverters, flip-flops, bits of carry by fours, and cells on the longest path between registers."""
+    """LUTs with inverters, flip-flops, bits of carry by fours, cells on the longest path between registers, DSPs."""
 
     lut: int
     ff: int
     carry: int
     depth: int
+    dsp: int = 0
 
 
 def measure(component: wiring.Component, flags: str = "-nodsp") -> Size:
@@ -49,11 +50,11 @@ def measure(component: wiring.Component, flags: str = "-nodsp") -> Size:
     assert total.ff is not None
     kinds = [cell["type"] for cell in cells.values()]
     carry = kinds.count("CARRY4") + 2 * kinds.count("CARRY8")
-    return Size(int(total.lut) + kinds.count("INV"), int(total.ff), carry, depth(cells))
+    return Size(int(total.lut) + kinds.count("INV"), int(total.ff), carry, depth(cells), kinds.count("DSP48E2"))
 
 
 def depth(cells: dict[str, Any]) -> int:
-    """Cells on the longest path between registers; multiplexers inside a slice (MUXF) are free."""
+    """Cells on the longest path between registers; multiplexers inside a slice (MUXF) are free, DSPs are registers."""
     driver: dict[int, tuple[str, str, int]] = {}
     for name, cell in cells.items():
         for port, bits in cell["connections"].items():
@@ -65,7 +66,7 @@ def depth(cells: dict[str, Any]) -> int:
         if bit not in found:
             name, port, place = driver[bit]
             cell = cells[name]
-            if cell["type"].startswith("FD"):
+            if cell["type"].startswith(("FD", "DSP")):
                 found[bit] = 0
             else:
                 before = [of(one) for one in sources(cell, port, place) if one in driver]
