@@ -27,7 +27,7 @@ class Fifo(wiring.Component):
         super().__init__({"i": In(signature(beats)), "o": Out(signature(beats))})
 
     def timing(self, sink: timing.Push) -> timing.Push:
-        return timing.fifo(2, sink)
+        return timing.fifo(self.size, 2, sink)
 
     def elaborate(self, platform):
         m = Module()

@@ -1,60 +1,88 @@
-"""When beats move: a small max-plus model of components, exact while the accelerator's output is never stalled.
+"""When beats move: a small max-plus model of components, exact for a frame, stalls within the accelerator included.
 
 A `Push` offers one beat at a clock cycle and returns the cycle in which it is accepted. Each function here makes the
 Push of one component from the Push of the next one. Beats are pushed in stream order.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
+
+from hwgen.ops.cost_window import LineBuffer
 
 Push = Callable[[int], int]
 
 
-def check_accepted(offered: int, accepted: int) -> None:
-    """Components that freeze when they are stalled stand only before others that never stall an empty pipeline."""
-    assert offered == accepted, f"a beat offered in cycle {offered} waits until {accepted}"
+class Enabled:
+    """The clock cycles in which a unit with one clock enable moves: those in which no output beat of it waits.
+
+    Cycles are asked for in the order of the stream, so that what lies behind can be forgotten.
+    """
+
+    def __init__(self, sink: Push):
+        self.sink = sink
+        self.frozen: deque[tuple[int, int]] = deque()
+
+    def first(self, cycle: int) -> int:
+        """The first such cycle from `cycle` on."""
+        while self.frozen and self.frozen[0][1] <= cycle:
+            self.frozen.popleft()
+        for start, end in self.frozen:
+            if start <= cycle < end:
+                cycle = end
+        return cycle
+
+    def later(self, cycle: int, count: int) -> int:
+        """The cycle at whose start the unit has moved `count` times, that of `cycle` included."""
+        cycle, out = self.first(cycle), cycle + count
+        for start, end in self.frozen:
+            if start < out:
+                out += end - max(start, cycle)
+        return out
+
+    def give(self, offered: int) -> int:
+        """Offer an output beat; the unit freezes until it is accepted."""
+        accepted = self.sink(offered)
+        if accepted > offered:
+            self.frozen.append((offered, accepted))
+        return accepted
 
 
 def pipeline(depth: int, sink: Push) -> Push:
     """Every beat comes out `depth` clocks after it went in; one beat a clock."""
-
-    def push(offered: int) -> int:
-        check_accepted(offered + depth, sink(offered + depth))
-        return offered
-
-    return push
+    return gather(1, depth, sink)
 
 
 def matvec(synapse_folds: int, neuron_folds: int, depth: int, sink: Push) -> Push:
     """A beat is taken in each step of the first neuron fold; then the others run without input."""
-    free, index = 0, 0
+    enabled, free, index = Enabled(sink), 0, 0
 
     def push(offered: int) -> int:
         nonlocal free, index
-        accepted = max(offered, free)
+        accepted = enabled.first(max(offered, free))
         free = accepted + 1
         index += 1
         if index == synapse_folds:
             index = 0
             for fold in range(neuron_folds):
-                out = accepted + fold * synapse_folds + depth
-                check_accepted(out, sink(out))
-            free = accepted + (neuron_folds - 1) * synapse_folds + 1
+                enabled.give(enabled.later(accepted, fold * synapse_folds + depth))
+            free = enabled.later(accepted, (neuron_folds - 1) * synapse_folds + 1)
         return accepted
 
     return push
 
 
-def gather(count: int, depth: int, sink: Push) -> Push:
-    """Every `count` beats give one, `depth` clocks after the last of them."""
-    index = 0
+def gather(count: int, depth: int, sink: Push, beats: int = 1) -> Push:
+    """The last `beats` of every `count` beats give one each, `depth` clocks later."""
+    enabled, index = Enabled(sink), 0
 
     def push(offered: int) -> int:
         nonlocal index
+        accepted = enabled.first(offered)
         index += 1
-        if index == count:
-            index = 0
-            check_accepted(offered + depth, sink(offered + depth))
-        return offered
+        if index > count - beats:
+            enabled.give(enabled.later(accepted, depth))
+            index %= count
+        return accepted
 
     return push
 
@@ -74,32 +102,68 @@ def scatter(count: int, sink: Push) -> Push:
     return push
 
 
-def fifo(depth: int, sink: Push) -> Push:
-    """A beat can leave `depth` clocks after it entered, and after the one before it."""
+def fifo(size: int, depth: int, sink: Push) -> Push:
+    """A beat can leave `depth` clocks after it entered, and after the one before it; `size` beats wait at most."""
     free = 0
+    # The cycles from which there is room again for each beat that came.
+    room: deque[int] = deque([0] * size)
 
     def push(offered: int) -> int:
         nonlocal free
-        free = sink(max(offered + depth, free + 1))
-        return offered
+        accepted = max(offered, room.popleft())
+        out = max(accepted + depth, free + 1)
+        room.append(out)
+        free = sink(out)
+        return accepted
 
     return push
 
 
 def blocks(block: int, depth: int, sink: Push) -> Push:
     """The beats of a block leave one after the other, the first `depth` clocks after the last of them came."""
-    index, free = 0, 0
+    enabled, index, free = Enabled(sink), 0, 0
 
     def push(offered: int) -> int:
         nonlocal index, free
+        accepted = enabled.first(offered)
         index += 1
         if index == block:
             index = 0
-            out = max(offered + depth, free)
-            for beat in range(block):
-                check_accepted(out + beat, sink(out + beat))
-            free = out + block
-        return offered
+            out = max(enabled.later(accepted, depth), free)
+            for _ in range(block):
+                out = enabled.give(out) + 1
+            free = out
+        return accepted
+
+    return push
+
+
+def window(buffer: LineBuffer, depth: int, sink: Push) -> Push:
+    """A row of windows starts a clock after the last image row it needs; image rows wait for room in the buffer."""
+    enabled, beats = Enabled(sink), buffer.output_beats // len(buffer.needed)
+    # `known`: image rows that the next row of windows needs; `room`: when there is room for each image row to come.
+    index, rows, known, turn, y = 0, 0, buffer.needed[0], 0, 0
+    room: deque[int] = deque([0] * buffer.rows)
+
+    def push(offered: int) -> int:
+        nonlocal index, rows, known, turn, y
+        accepted = max(offered, room[0])
+        index += 1
+        if index < buffer.row_beats:
+            return accepted
+        index, rows = 0, rows + 1
+        room.popleft()
+        while y < len(buffer.needed) and rows >= known:
+            turn = max(turn, accepted + 1)
+            for _ in range(beats):
+                turn = enabled.first(turn)
+                enabled.give(enabled.later(turn, depth))
+                turn += 1
+            room.extend([enabled.later(turn - 1, 1) + 1] * buffer.freed[y])
+            y += 1
+            if y < len(buffer.needed):
+                known += buffer.freed[y - 1] + buffer.needed[y] - buffer.needed[y - 1]
+        return accepted
 
     return push
 
