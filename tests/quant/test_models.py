@@ -34,10 +34,11 @@ def test_the_examples_are_configurations(path: Path) -> None:
     assert tuple(getattr(out, "value", out).shape) == (2, 10)
 
 
-def test_a_network_in_float() -> None:
-    module = models.build("fmnist-cnn", "float32", "float32")
+@pytest.mark.parametrize(("name", "parameters"), [("fmnist-cnn", 26458), ("fmnist-pool", 23098)])
+def test_a_network_in_float(name: str, parameters: int) -> None:
+    module = models.build(name, "float32", "float32")
     assert not any("Quant" in type(part).__name__ for part in module.modules())
-    assert sum(p.numel() for p in module.parameters()) == 23098
+    assert sum(p.numel() for p in module.parameters()) == parameters
 
 
 def test_pixels_of_integers_have_no_sign() -> None:
