@@ -42,9 +42,10 @@ def cast_blocks(
     scale = block_scales(x, fmt, scale_mode, tensor_scale).unsqueeze(-1)
     if fmt.power_scale:
         return cast(x / scale, fmt.element, rounding, random).mul_(scale)
-    scaled = x / scale if tensor_scale is None else x * (1 / tensor_scale) / scale
-    # Elements under a scale of 0 are code 0.
-    scaled = torch.where(scale == 0, 0.0, scaled)
+    scaled = x / scale if tensor_scale is None else (x * (1 / tensor_scale)).div_(scale)
+    if bool((scale == 0).any()):
+        # Elements under a scale of 0 are code 0.
+        scaled = torch.where(scale == 0, 0.0, scaled)
     value = cast(scaled, fmt.element, rounding, random).mul_(scale)
     return value if tensor_scale is None else value.mul_(tensor_scale)
 

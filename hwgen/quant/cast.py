@@ -88,6 +88,26 @@ def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | N
     return (steps.mul_(unit) if fmt.lsb else steps).add_(0.0)
 
 
+def cast_at(x: Tensor, fmt: Format, scale: float) -> Tensor:
+    """`scale * cast(x / scale, fmt)` for a power of two, without the division: the grid itself is scaled.
+
+    Rounds half to even. Only for what `casts_at` allows; `scale` is 2**-100 to 2**100.
+    """
+    low, high, unit = _bounds(fmt, "half_even")
+    if isinstance(fmt, Minifloat):
+        return _cast_minifloat(x, fmt, "half_even", None, low * scale, high * scale, scale)
+    step = unit * scale
+    steps = (x * (1 / step)).round_().clamp_(low / unit, high / unit)
+    return steps.mul_(step).add_(0.0)
+
+
+def casts_at(fmt: Format) -> bool:
+    """Whether `cast_at` does `fmt`: minifloats with a mantissa and subnormals, integers and fixed point."""
+    if isinstance(fmt, Minifloat):
+        return fmt.mantissa_bits > 0 and fmt.has_subnormals and fmt.lsb > -20 and fmt.extremes[1] < 1 << 20
+    return isinstance(fmt, Fixed | Int)
+
+
 @lru_cache(maxsize=256)
 def _bounds(fmt: Format, rounding: str) -> tuple[float, float, float]:
     """(least, greatest, unit) of a format, and all checks, once for each pair."""
@@ -129,7 +149,9 @@ def _floor_with(steps: Tensor, random: Tensor) -> Tensor:
     return whole + ((steps - whole >= 1 - random) & (random > 0))
 
 
-def _cast_minifloat(x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | None, low: float, high: float) -> Tensor:
+def _cast_minifloat(
+    x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | None, low: float, high: float, scale: float = 1.0
+) -> Tensor:
     # The greatest number is on the grid: clamping ahead of rounding is the same, and keeps infinities out.
     clamped = x.clamp(low, high)
     if fmt.has_sign and not fmt.has_subnormals:
@@ -137,7 +159,7 @@ def _cast_minifloat(x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | N
         clamped = torch.copysign(clamped.abs().clamp_(min=least), clamped)
     # The power of two at or below |x|, from the exponent field; subnormals share the step of the least normal binade.
     step = (clamped.view(torch.int32) & EXPONENT_FIELD).view(torch.float32)
-    step.clamp_(min=2.0 ** (fmt.lsb + fmt.mantissa_bits)).mul_(2.0**-fmt.mantissa_bits)
+    step.clamp_(min=2.0 ** (fmt.lsb + fmt.mantissa_bits) * scale).mul_(2.0**-fmt.mantissa_bits)
     if rounding == "half_even" and random is None and fmt.mantissa_bits:
         rounded = torch.div(clamped, step, out=clamped).round_().mul_(step)
         return rounded if fmt.has_sign else rounded.add_(0.0)

@@ -129,6 +129,7 @@ class KhotQuant(ScaledQuant):
             target=float(levels[-1]) if target is None else target,
             tracked_parameter_list=tracked_parameter_list,
         )
+        self.direct = False
         self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32), persistent=False)
         # By the magnitude in halves, rounded up: halfway between two levels is a half, and goes to the lower one.
         halves = torch.arange(2 * levels[-1] + 1) / 2

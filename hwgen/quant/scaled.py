@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -11,8 +12,8 @@ from torch import Tensor, nn
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, Minifloat, check_rounding
-from hwgen.quant.cast import EXPONENT_FIELD, cast, check_castable, limits, random_numbers
-from hwgen.quant.ste import exponent_cast, plain_cast, power_of_two, scaled_cast
+from hwgen.quant.cast import EXPONENT_FIELD, cast, cast_at, casts_at, check_castable, limits, random_numbers
+from hwgen.quant.ste import direct_cast, exponent_cast, plain_cast, power_of_two, scaled_cast
 
 Scaling = Literal["one", "stats", "learned"]
 SCALING = ("one", "stats", "learned")
@@ -75,6 +76,8 @@ class ScaledQuant(nn.Module):
         self.subtensor_slice_list: list[tuple[int, int] | None] = [None]
         # Brevitas' calibration sets it: watch, and let numbers through as they are.
         self.observer_only = False
+        powers = power_of_two and not per_channel and rounding == "half_even" and scaling != "one"
+        self.direct = powers and casts_at(number_format)
         self._prepare()
 
     def _prepare(self) -> None:
@@ -168,6 +171,11 @@ class ScaledQuant(nn.Module):
     def values(self, x: Tensor, scale: Tensor) -> Tensor:
         """The quantized numbers, with a straight-through gradient."""
         random = random_numbers(x) if self.stochastic and self.training else None
+        if self.direct and random is None:
+            one = float(scale)
+            # A scale that was given may be no power of two.
+            if math.frexp(one)[0] == 0.5:
+                return self._direct(x, one)
         if self._follows():
             return plain_cast(x, lambda weight: self.cast(weight / scale, random).mul_(scale))
         chosen = self.cast if random is None else partial(self.cast, random=random)
@@ -175,6 +183,13 @@ class ScaledQuant(nn.Module):
         if exponent is None:
             return scaled_cast(x, scale, chosen, self.low, self.high)
         return exponent_cast(x, exponent, scale, chosen, self.low, self.high)
+
+    def _direct(self, x: Tensor, scale: float) -> Tensor:
+        """`values` for one power of two, which saves passes over the numbers."""
+        chosen = partial(cast_at, fmt=self.format, scale=scale)
+        if self._follows():
+            return plain_cast(x, chosen)
+        return direct_cast(x, self.exponent(), chosen, self.low * scale, self.high * scale)
 
     def exponent(self) -> Tensor | None:
         """What is trained, as an exponent of the scale; None where nothing is."""

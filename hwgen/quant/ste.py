@@ -91,6 +91,25 @@ class _ExponentCast(torch.autograd.Function):
         return to_x, to_scale.mul_(scale).mul_(LN2), None, None, None, None
 
 
+class _DirectCast(torch.autograd.Function):
+    """`cast(x)`, whose result scales with 2**exponent; see `direct_cast`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, exponent: Tensor | None, cast: Cast, low: float, high: float) -> Tensor:
+        value = cast(x)
+        ctx.low, ctx.high = low, high
+        ctx.save_for_backward(x, value if ctx.needs_input_grad[1] else None)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
+        x, value = ctx.saved_tensors
+        to_x = _inside(grad, x, ctx.low, ctx.high)
+        if value is None:
+            return to_x, None, None, None, None
+        return to_x, _difference(grad, value, to_x, x, torch.Size()).mul_(LN2), None, None, None
+
+
 class _Backward(torch.autograd.Function):
     """The identity, whose gradient is cast."""
 
@@ -123,6 +142,11 @@ def exponent_cast(x: Tensor, exponent: Tensor, scale: Tensor, cast: Cast, low: f
     in QFX (arXiv 2401.17544, sec. 3.2).
     """
     return _ExponentCast.apply(x, exponent, scale, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
+
+
+def direct_cast(x: Tensor, exponent: Tensor | None, cast: Cast, low: float, high: float) -> Tensor:
+    """As `exponent_cast`, where `cast` has the scale in it, one for all, and so have `low` and `high`."""
+    return _DirectCast.apply(x, exponent, cast, low, high)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def cast_gradient(x: Tensor, cast: Cast) -> Tensor:
