@@ -171,7 +171,6 @@ def tried(fmt: Block) -> dict[str, Callable[[], Size]]:
         "textbook, unpipelined": lambda: measure(Plain(fmt.element)),
         "logic, unpipelined": unit,
         "logic, for 200 MHz": lambda: unit("auto"),
-        "logic, for 300 MHz": lambda: unit("auto", megahertz=300.0),
     }
     element = fmt.element
     if not isinstance(element, Minifloat):
