@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hwgen.version import __version__
 
 if TYPE_CHECKING:
-    from hwgen import formats, golden, runtime
+    from hwgen import formats, golden, quant, runtime
     from hwgen.compiler import Accelerator, compile, from_brevitas, load  # noqa: A004
     from hwgen.errors import HwgenError
     from hwgen.passes import freeze
@@ -28,7 +28,7 @@ _PLACES = {
     "from_brevitas": "hwgen.compiler",
     "load": "hwgen.compiler",
 }
-_MODULES = ("formats", "golden", "runtime")
+_MODULES = ("formats", "golden", "quant", "runtime")
 
 __all__ = [
     "Accelerator",
@@ -40,6 +40,7 @@ __all__ = [
     "from_brevitas",
     "golden",
     "load",
+    "quant",
     "runtime",
 ]
 
