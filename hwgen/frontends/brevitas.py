@@ -140,7 +140,7 @@ class _Reader:
 
     def _known(self, node: Any, reads: list[Any]) -> Any:
         """What a node gives if it depends on constants and shapes alone, else None."""
-        sizes = (BATCH, *self.chain.shape)
+        sizes = (BATCH, *self.chain.framed)
         if node.op == "get_attr":
             return array(operator.attrgetter(node.target)(self.modules[""]))
         if node.op == "call_method" and node.target == "size" and reads:

@@ -14,6 +14,7 @@ from hwgen.formats import Block, Blocked, DynamicFixed, Fixed, Format, Int, Mini
 from hwgen.formats.block import E8M0
 from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.chain import Chain, Refuse, Weights
+from hwgen.frontends.images import channels_last
 from hwgen.ir import Array
 from hwgen.ops import Quantize
 
@@ -60,6 +61,10 @@ def append_blocks(
     _check_block(block, quantizer, refuse)
     if sample is None:
         raise refuse("the example did not reach it, so that nothing tells the range of its scales")
+    if sample.ndim > 2:
+        # Blocks lie along the channels.
+        channels_last(chain, refuse)
+        sample = np.moveaxis(sample, 1, -1)
     whole = Blocked(block)
     codes = whole.encode(sample.astype(np.float64), rounding)
     met = np.unique(whole.scales(codes)[whole.block.element.decode(whole.elements(codes)) != 0]) - block.scale.bias
@@ -99,9 +104,10 @@ def carried_weights(quantizer: Any, value: Array, refuse: Refuse) -> Weights:
 
 
 def block_weights(block: Block, value: Array, refuse: Refuse) -> Weights:
-    """Weights (out, in) in blocks along the inputs, from what they are worth."""
+    """Weights (out, in, *kernel) in blocks along the inputs, from what they are worth."""
     whole = Blocked(block)
-    return _checked(Weights(whole.encode(value), np.ones(value.shape), whole, 0), value, refuse)
+    codes = np.moveaxis(whole.encode(np.moveaxis(value, 1, -1)), -1, 1)
+    return _checked(Weights(codes, np.ones(value.shape), whole, 0), value, refuse)
 
 
 def _checked(weights: Weights, value: Array, refuse: Refuse) -> Weights:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int
+from hwgen.frontends import images
 from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.brevitas_formats import (
     append_blocks,
@@ -32,7 +34,7 @@ from hwgen.frontends.chain import (
     append_dense,
 )
 from hwgen.ir import Array
-from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
+from hwgen.ops import ArgMax, Quantize, Relu, Softmax
 
 
 def array(tensor: Any) -> Array:
@@ -131,21 +133,70 @@ def _quant_linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array]
     _append_activation(chain, f"{name}.input", layer.input_quant, seen, refuse)
     if not layer.weight_quant.is_quant_enabled:
         raise refuse("its weights are not quantized")
-    weights = _weights(layer.weight_quant, layer.quant_weight(), refuse)
-    append_dense(chain, name, f"{name}.product", weights, refuse)
-    if layer.bias is not None:
-        bias = seen[id(layer.bias_quant)] if layer.bias_quant.is_quant_enabled else array(layer.bias)
-        append_affine(chain, f"{name}.bias", f"{name}.bias", add=chain.per_channel(bias, refuse))
+    append_dense(chain, name, f"{name}.product", _weights(layer.weight_quant, layer.quant_weight(), 2, refuse), refuse)
+    _append_bias(chain, name, layer, seen, refuse)
     _append_activation(chain, f"{name}.output", layer.output_quant, seen, refuse)
 
 
-def _weights(proxy: Any, weight: Any, refuse: Refuse) -> Weights:
-    """Weights of shape (out, in) from what a proxy makes of them."""
+def _append_bias(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    if layer.bias is None:
+        return
+    bias = seen[id(layer.bias_quant)] if layer.bias_quant.is_quant_enabled else array(layer.bias)
+    behind = (1,) * (len(chain.framed) - 1) if chain.layout != "plain" else ()
+    add = chain.per_channel(bias.reshape(*bias.shape, *behind), refuse)
+    append_affine(chain, f"{name}.bias", f"{name}.bias", add=add)
+
+
+def _quant_conv(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    _append_activation(chain, f"{name}.input", layer.input_quant, seen, refuse)
+    if not layer.weight_quant.is_quant_enabled:
+        raise refuse("its weights are not quantized")
+    rank = len(layer.kernel_size)
+    weights = _weights(layer.weight_quant, layer.quant_weight(), rank + 2, refuse)
+    if rank == 1:
+        weights = replace(weights, codes=weights.codes[:, :, None], scale=weights.scale[:, :, None])
+    slide = images.geometry(layer.kernel_size, layer.stride, _padding(layer, refuse), layer.dilation)
+    images.append_conv(chain, name, f"{name}.product", weights, slide, int(layer.groups), refuse)
+    _append_bias(chain, name, layer, seen, refuse)
+    _append_activation(chain, f"{name}.output", layer.output_quant, seen, refuse)
+
+
+def _padding(layer: Any, refuse: Refuse) -> list[int]:
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros":
+        raise refuse(
+            f"padding {layer.padding!r} of mode {layer.padding_mode!r} is not supported; give numbers, of zeros"
+        )
+    return [*layer.padding, *layer.padding]
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    down, across = (value, value) if isinstance(value, int) else value
+    return int(down), int(across)
+
+
+def _pool(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    if layer.ceil_mode:
+        raise refuse("ceil_mode is not supported")
+    kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
+    stride = kernel if layer.stride is None else _pair(layer.stride)
+    slide = images.geometry(kernel, stride, [*padding, *padding], _pair(getattr(layer, "dilation", 1)))
+    kind = "max" if "Max" in type(layer).__name__ else "mean"
+    images.append_pool(chain, name, name, kind, slide, refuse)
+
+
+def _adaptive_mean(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    if _pair(layer.output_size) != (1, 1):
+        raise refuse(f"an output of {layer.output_size} is not supported; 1 is")
+    images.append_global_mean(chain, name, name, refuse)
+
+
+def _weights(proxy: Any, weight: Any, rank: int, refuse: Refuse) -> Weights:
+    """Weights of shape (out, in, *kernel) from what a proxy makes of them."""
     value = array(getattr(weight, "value", weight)).astype(np.float64)
     if not np.isfinite(value).all():
         raise refuse("its weights hold NaN or infinity")
-    if value.ndim != 2:
-        raise refuse(f"its weights have shape {value.shape}; (outputs, inputs) is supported")
+    if value.ndim != rank:
+        raise refuse(f"its weights have shape {value.shape}; {rank} axes are supported")
     if carried_format(proxy.tensor_quant) is not None:
         return carried_weights(proxy.tensor_quant, value, refuse)
     if getattr(proxy, "is_groupwise", False):
@@ -176,6 +227,8 @@ def _batch_norm(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], 
         raise refuse("it has no running statistics")
     mean, var = array(layer.running_mean), array(layer.running_var)
     gamma, beta = (np.ones(1), np.zeros(1)) if layer.weight is None else (array(layer.weight), array(layer.bias))
+    if len(chain.shape) > 1:
+        images.channels_last(chain, refuse)
     # As ONNX has it, in float32: both importers give the same graph.
     append_batch_norm(chain, name, name, (gamma, beta, mean, var), float(np.float32(layer.eps)), refuse)
 
@@ -197,10 +250,10 @@ def _flatten(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], ref
 
 
 def _append_flatten(chain: Chain, name: str, start: int, end: int, refuse: Refuse) -> None:
-    rank = len(chain.shape) + 1
+    rank = len(chain.framed) + 1
     if start % rank != 1 or end % rank != rank - 1:
         raise refuse(f"it flattens axes {start} to {end}; only all axes behind the batch are supported")
-    chain.append(name, Reshape((math.prod(chain.shape),)), name)
+    images.append_reshape(chain, name, name, (math.prod(chain.shape),))
 
 
 def _softmax(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
@@ -208,7 +261,7 @@ def _softmax(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], ref
 
 
 def _append_on_channels(chain: Chain, name: str, op: Softmax | ArgMax, axis: int | None, refuse: Refuse) -> None:
-    if axis not in (-1, len(chain.shape)):
+    if axis not in (-1, len(chain.shape)) or chain.layout != "plain":
         raise refuse(f"axis {axis} is not the last axis")
     chain.append(name, op, name)
 
@@ -216,12 +269,18 @@ def _append_on_channels(chain: Chain, name: str, op: Softmax | ArgMax, axis: int
 LayerImporter = Callable[[Chain, str, Any, Mapping[int, Array], Refuse], None]
 
 MODULES: dict[str, LayerImporter] = {
+    "AdaptiveAvgPool2d": _adaptive_mean,
+    "AvgPool2d": _pool,
     "BatchNorm1d": _batch_norm,
+    "BatchNorm2d": _batch_norm,
     "Dropout": _no_change,
     "Flatten": _flatten,
     "Hardtanh": _hardtanh,
     "Identity": _no_change,
     "Linear": _linear,
+    "MaxPool2d": _pool,
+    "QuantConv1d": _quant_conv,
+    "QuantConv2d": _quant_conv,
     "QuantHardTanh": _quant_activation,
     "QuantIdentity": _quant_activation,
     "QuantLinear": _quant_linear,
@@ -242,7 +301,10 @@ def _arithmetic(
         raise refuse("one operand must be a constant")
     first = constants[0] == 0
     # Computed in float32 by torch.
-    value = chain.per_channel(np.asarray(args[constants[0]], dtype=np.float32), refuse)
+    operand = np.asarray(args[constants[0]], dtype=np.float32)
+    if operand.size > 1 and operand.ndim >= len(chain.shape) > 1:
+        images.channels_last(chain, refuse)
+    value = chain.per_channel(operand, refuse)
     if kind == "mul":
         append_affine(chain, name, name, mul=value)
     elif kind == "add":
@@ -263,7 +325,7 @@ def _view(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
     wanted = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
     if kwargs or not all(isinstance(n, int) for n in wanted):
         raise refuse("its shape is not constant: dynamic shapes are not supported")
-    chain.append(name, Reshape(chain.reshaped(wanted, refuse)), name)
+    images.append_reshape(chain, name, name, chain.reshaped(wanted, refuse))
 
 
 def _flatten_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,8 @@ class Chain:
     """The network as far as it has been read.
 
     batch: the batch size that the file fixes, or None. tensor, shape: the last tensor, its shape without the batch.
+    layout: "image" where the network being read has that tensor as (channels, rows, columns), "signal" as (channels,
+    steps), while here it is (rows, columns, channels).
     """
 
     input: Value
@@ -36,6 +39,7 @@ class Chain:
     tensor: str
     shape: tuple[int, ...]
     nodes: list[Node] = field(default_factory=list)
+    layout: Literal["plain", "image", "signal"] = "plain"
 
     @staticmethod
     def start(name: str, shape: tuple[int, ...], batch: int | None) -> Chain:
@@ -57,17 +61,34 @@ class Chain:
         return Graph(name, (self.input,), tuple(self.nodes), (self.tensor,))
 
     @property
+    def framed(self) -> tuple[int, ...]:
+        """The last tensor's shape, without the batch, as the network being read has it."""
+        if self.layout == "plain":
+            return self.shape
+        rows, columns, channels = self.shape
+        return (channels, rows, columns) if self.layout == "image" else (channels, columns)
+
+    @property
     def frame(self) -> str:
         """The last tensor's shape, for messages."""
-        return f"(batch, {', '.join(map(str, self.shape))})"
+        return f"(batch, {', '.join(map(str, self.framed))})"
 
     def per_channel(self, value: npt.ArrayLike, refuse: Refuse) -> Array:
         """A constant operand as one number or one per channel (the last axis): float64, shape (1,) or (channels,)."""
         array = np.asarray(value, dtype=np.float64)
         if not np.isfinite(array).all():
             raise refuse("a constant operand holds NaN or infinity")
-        if array.size == 1 and array.ndim <= len(self.shape) + 1:
+        if array.size == 1 and array.ndim <= len(self.framed) + 1:
             return array.reshape(1)
+        if self.layout != "plain":
+            # The channels are the axis ahead of the rows and columns, or of the steps.
+            axis = len(self.framed)
+            if array.ndim not in (axis, axis + 1) or array.shape[-axis] != array.size or array.size != self.shape[-1]:
+                raise refuse(
+                    f"a constant of shape {array.shape} on a tensor of shape {self.frame}; one number, or one per "
+                    "channel, is supported"
+                )
+            return array.reshape(-1)
         if array.ndim > len(self.shape) + 1 or array.size != array.shape[-1] or array.shape[-1] != self.shape[-1]:
             raise refuse(
                 f"a constant of shape {array.shape} on a tensor of shape {self.frame}; one number, or one per channel "
@@ -119,9 +140,10 @@ def append_batch_norm(
     chain: Chain, name: str, output: str, parameters: Sequence[npt.ArrayLike], epsilon: float, refuse: Refuse
 ) -> None:
     """y = (x - mean) * gamma / sqrt(var + epsilon) + beta; `parameters` are gamma, beta, mean, var."""
-    if len(chain.shape) != 1:
-        raise refuse(f"it normalizes a tensor of shape {chain.frame}, not vectors")
-    gamma, beta, mean, var = (chain.per_channel(value, refuse) for value in parameters)
+    behind = (1,) * (len(chain.framed) - 1)
+    gamma, beta, mean, var = (
+        chain.per_channel(np.asarray(value).reshape(*np.shape(value), *behind), refuse) for value in parameters
+    )
     spread = var + epsilon
     if (spread <= 0).any():
         raise refuse(f"variance + epsilon must be positive, not {spread.min()}")

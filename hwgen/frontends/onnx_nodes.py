@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from hwgen.frontends import images
 from hwgen.frontends.chain import (
     BATCH,
     Chain,
@@ -55,6 +57,8 @@ def _arithmetic(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
     constant_first = given[0] is not None
     operand = given[0] if constant_first else given[1]
     assert operand is not None
+    if operand.value.size > 1 and operand.value.ndim >= len(chain.shape) > 1:
+        images.channels_last(chain, node.refused)
     value = chain.per_channel(operand.value, node.refused)
     if node.op == "Div" and constant_first:
         raise node.refused("a constant divided by the tensor is not affine")
@@ -76,6 +80,8 @@ def _batch_norm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
         raise node.refused("it is in training mode")
     parameters = [c.value for c in _all_constant(node, [*given, *[None] * 4][1:5], "gamma, beta, mean and variance")]
     epsilon = float(node.attributes.get("epsilon", 1e-5))
+    if len(chain.shape) > 1:
+        images.channels_last(chain, node.refused)
     append_batch_norm(chain, node.name, node.outputs[0], parameters, epsilon, node.refused)
 
 
@@ -137,50 +143,112 @@ def _gemm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
         append_affine(chain, f"{name}.bias", output, add=chain.per_channel(bias.value, node.refused) * beta)
 
 
+def _slide(node: OnnxNode, kernel: Sequence[int]) -> images.Geometry:
+    rank = len(kernel)
+    if str(node.attributes.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID", "b'NOTSET'"):
+        raise node.refused(f"auto_pad={node.attributes['auto_pad']} is not supported; give pads")
+    if rank not in (1, 2):
+        raise node.refused(f"windows over {rank} axes are not supported; 1 and 2 are")
+    ones, zeros = [1] * rank, [0] * (2 * rank)
+    strides, pads, dilations = (
+        [int(n) for n in node.attributes.get(name, default)]
+        for name, default in (("strides", ones), ("pads", zeros), ("dilations", ones))
+    )
+    return images.geometry(kernel, strides, pads, dilations)
+
+
+def _conv(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    weight = given[1] if len(given) > 1 else None
+    if given[0] is not None or weight is None:
+        raise node.refused("its first operand must be the tensor and its second the weights")
+    if not np.isfinite(weight.value).all():
+        raise node.refused("its weights hold NaN or infinity")
+    if weight.codes is None or weight.scale is None or weight.format is None:
+        raise node.refused("its weights are not quantized: no Quant node stands between them and this node")
+    bias = given[2] if len(given) > 2 else None
+    name, output = node.name, node.outputs[0]
+    weights = Weights(weight.codes, weight.scale, weight.format, weight.zero_point)
+    if weight.value.ndim == 3:
+        weights = replace(weights, codes=weights.codes[:, :, None], scale=weights.scale[:, :, None])
+    slide, groups = _slide(node, weight.value.shape[2:]), int(node.attributes.get("group", 1))
+    images.append_conv(chain, name, f"{output}.product" if bias else output, weights, slide, groups, node.refused)
+    if bias is not None:
+        behind = (1,) * (len(chain.framed) - 1)
+        value = chain.per_channel(bias.value.reshape(-1, *behind), node.refused)
+        append_affine(chain, f"{name}.bias", output, add=value)
+
+
+def _pool(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    if node.attributes.get("ceil_mode", 0):
+        raise node.refused("ceil_mode=1 is not supported")
+    slide = _slide(node, [int(n) for n in node.attributes["kernel_shape"]])
+    kind = "max" if node.op == "MaxPool" else "mean"
+    images.append_pool(chain, node.name, node.outputs[0], kind, slide, node.refused)
+
+
+def _global_mean(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    if node.op == "ReduceMean":
+        axes = axes_of(node, [c for c in given[1:] if c is not None]) or []
+        rank = len(chain.framed) + 1
+        if sorted(axis % rank for axis in axes) != list(range(2, rank)):
+            raise node.refused(f"it takes the mean over the axes {axes}; only over all rows and columns is supported")
+    images.append_global_mean(chain, node.name, node.outputs[0], node.refused)
+    if node.op == "ReduceMean" and not node.attributes.get("keepdims", 1):
+        images.append_reshape(chain, f"{node.name}.vector", f"{node.outputs[0]}.vector", chain.shape[-1:])
+
+
 def _reshape(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     if given[1] is None:
         raise node.refused("its shape is not constant: dynamic shapes are not supported")
     wanted = [int(n) for n in np.atleast_1d(given[1].value)]
-    old = (BATCH, *chain.shape)
+    old = (BATCH, *chain.framed)
     if not node.attributes.get("allowzero", 0):
         wanted = [old[i] if n == 0 and i < len(old) else n for i, n in enumerate(wanted)]
-    chain.append(node.name, Reshape(chain.reshaped(wanted, node.refused)), node.outputs[0])
+    images.append_reshape(chain, node.name, node.outputs[0], chain.reshaped(wanted, node.refused))
 
 
 def _flatten(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     axis = int(node.attributes.get("axis", 1))
-    if axis not in (1, -len(chain.shape)):
+    if axis not in (1, -len(chain.framed)):
         raise node.refused(f"axis {axis} does not keep the batch apart; only axis 1 is supported")
-    chain.append(node.name, Reshape((math.prod(chain.shape),)), node.outputs[0])
+    images.append_reshape(chain, node.name, node.outputs[0], (math.prod(chain.shape),))
 
 
 def _squeeze(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     axes = axes_of(node, [c for c in given[1:] if c is not None])
     grows = node.op == "Unsqueeze"
-    rank = 1 + len(chain.shape) + (len(axes or []) if grows else 0)
+    rank = 1 + len(chain.framed) + (len(axes or []) if grows else 0)
     places = {axis % rank for axis in axes or []}
     if not places or 0 in places:
         raise node.refused(f"axes {axes} must name axes behind the batch")
     if grows:
-        sizes = iter(chain.shape)
+        sizes = iter(chain.framed)
         shape = tuple(1 if i in places else next(sizes) for i in range(1, rank))
     else:
-        shape = tuple(n for i, n in enumerate(chain.shape, 1) if i not in places)
-    chain.append(node.name, Reshape(shape), node.outputs[0])
+        shape = tuple(n for i, n in enumerate(chain.framed, 1) if i not in places)
+    images.append_reshape(chain, node.name, node.outputs[0], shape)
 
 
 def _transpose(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    rank = len(chain.shape) + 1
-    order = [int(i) for i in node.attributes.get("perm", range(rank)[::-1])]
-    moved = [i for i in order[1:] if chain.shape[i - 1] != 1]
+    sizes = chain.framed
+    order = [int(i) for i in node.attributes.get("perm", range(len(sizes) + 1)[::-1])]
+    if order == [0, 2, 3, 1] and chain.layout == "image":
+        # To channels last, which is what the chain has.
+        chain.layout = "plain"
+        return
+    if order == [0, 3, 1, 2] and chain.layout == "plain":
+        # To channels first: the network's own images have them last.
+        chain.layout = "image"
+        return
+    moved = [i for i in order[1:] if sizes[i - 1] != 1]
     if order[0] != 0 or moved != sorted(moved):
         raise node.refused(f"it permutes the axes of a tensor {order}; only moving axes of size 1 is supported")
-    chain.append(node.name, Reshape(tuple(chain.shape[i - 1] for i in order[1:])), node.outputs[0])
+    images.append_reshape(chain, node.name, node.outputs[0], tuple(sizes[i - 1] for i in order[1:]))
 
 
 def _on_channels(chain: Chain, node: OnnxNode, default: int) -> None:
     axis = int(node.attributes.get("axis", default))
-    if axis not in (-1, len(chain.shape)):
+    if axis not in (-1, len(chain.shape)) or chain.layout != "plain":
         raise node.refused(f"axis {axis} is not the last axis")
 
 
@@ -210,20 +278,25 @@ Importer = Callable[[Chain, OnnxNode, Sequence[Constant | None]], None]
 IMPORTERS: dict[str, Importer] = {
     "Add": _arithmetic,
     "ArgMax": _argmax,
+    "AveragePool": _pool,
     "BatchNormalization": _batch_norm,
     "BipolarQuant": _quantize,
     "Cast": _cast,
     "Clip": _clip,
+    "Conv": _conv,
     "Div": _arithmetic,
     "Dropout": _alias,
     "Flatten": _flatten,
     "FloatQuant": _quantize,
     "Gemm": _gemm,
+    "GlobalAveragePool": _global_mean,
     "Identity": _alias,
     "IntQuant": _quantize,
     "MatMul": _matmul,
+    "MaxPool": _pool,
     "Mul": _arithmetic,
     "Quant": _quantize,
+    "ReduceMean": _global_mean,
     "Relu": _relu,
     "Reshape": _reshape,
     "Softmax": _softmax,

@@ -28,7 +28,7 @@ def load(path: str | Path) -> Graph:
     """
     model = read_onnx(path)
     reader = Reader(_start(model), _constants(model))
-    reader.shapes[reader.chain.tensor] = reader.chain.shape
+    reader.shapes[reader.chain.tensor] = reader.chain.framed
     for node in _live(model):
         _take(reader, node)
     output = model.outputs[0]
@@ -115,7 +115,7 @@ def _take(reader: Reader, node: OnnxNode) -> None:
         # Exactly one input varies, and it is the chain's last tensor: `_live` has refused everything else.
         IMPORTERS[node.op](chain, node, given)
         output = chain.tensor if chain.tensor in node.outputs else node.outputs[0]
-        shapes[output] = chain.shape
+        shapes[output] = chain.framed
 
 
 def _quantize_input(chain: Chain, model: OnnxModel) -> None:

@@ -18,7 +18,8 @@ from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Codes, Format, Int, Real
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import MatVec, Requantize, Thresholds, integer_range
+from hwgen.ops import MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
 Kernel = Callable[[Any], Any]
@@ -26,6 +27,9 @@ Float = type[np.float32] | type[np.float64]
 
 EXACT: tuple[tuple[Float, int], ...] = ((np.float32, 1 << 24), (np.float64, 1 << 53))
 """Floating-point types and the magnitude below which they carry every integer."""
+
+MAX_HELD = 1 << 22
+"""The most numbers of one tensor that `run` has in hand at a time; of larger batches a few frames after the other."""
 
 MAX_TABLE = 1 << 24
 """The most entries of a look-up table over a layer's inputs."""
@@ -39,10 +43,15 @@ def run(graph: Graph, x: npt.ArrayLike) -> Codes:
     Raises HwgenError for a wrong shape, a code outside the input's format, NaN or infinity, or a graph not frozen.
     """
     kernels, carrier, _ = _plan(graph)
-    value = input_codes(graph, x).astype(carrier)
-    for kernel in kernels:
-        value = kernel(value)
-    return np.asarray(value, dtype=np.int64)
+    codes = input_codes(graph, x)
+    step = max(1, MAX_HELD // max(kind.size for kind in graph.types.values()))
+    parts = []
+    for start in range(0, max(1, len(codes)), step):
+        value = codes[start : start + step].astype(carrier)
+        for kernel in kernels:
+            value = kernel(value)
+        parts.append(np.asarray(value, dtype=np.int64))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def trace(graph: Graph, x: npt.ArrayLike) -> dict[str, Codes]:
@@ -151,6 +160,10 @@ def _kernel(node: Node, graph: Graph, carrier: Float) -> Kernel:
         return _thresholds_kernel(node.op, x, carrier)
     if isinstance(node.op, Requantize):
         return _requantize_kernel(node.op, x, carrier)
+    if isinstance(node.op, Window):
+        return _window_kernel(node.op, x)
+    if isinstance(node.op, Pool) and node.op.input_format is None:
+        return node.op.run
     op = node.op
     return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
 
@@ -174,7 +187,8 @@ def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
 
     def kernel(value: Carrier) -> Carrier:
         operand: Carrier = value if worth is None else worth[value.astype(np.int64)]
-        out: Carrier = operand @ matrix
+        # One product of two matrices, whatever the axes in front of the channels.
+        out: Carrier = (operand.reshape(-1, len(matrix)) @ matrix).reshape(*operand.shape[:-1], matrix.shape[1])
         if offset is not None:
             out += offset
         return out
@@ -186,6 +200,22 @@ def _finite_codes(fmt: Format) -> Codes:
     """Every code of `fmt` in a row, with 0 in the place of those that are no numbers and never come."""
     codes = fmt.codes()
     return np.where(fmt.is_number(codes), codes, 0)
+
+
+def _window_kernel(op: Window, x: TensorType) -> Kernel:
+    """Windows by a strided view and one copy; what carries the codes stays as it is."""
+    top, left, bottom, right = op.padding
+    rows, columns, channels = x.shape
+    down, across = op.positions(rows, columns)
+
+    def kernel(value: Carrier) -> Carrier:
+        if any(op.padding):
+            padded = np.full((len(value), rows + top + bottom, columns + left + right, channels), op.pad, value.dtype)
+            padded[:, top : top + rows, left : left + columns] = value
+            value = padded
+        return windows(value, op).reshape(len(value), down, across, -1)
+
+    return kernel
 
 
 def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:

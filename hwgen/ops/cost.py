@@ -11,20 +11,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
-
-import numpy as np
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Blocked, Format, Int
-from hwgen.formats.base import product_width
-from hwgen.formats.multiply import span
+from hwgen.formats import Blocked
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.cost_layers import (
+    BLOCK_LUTS,
+    LUT_PRODUCT,
+    Products,
+    add_up,
+    bridge,
+    converter,
+    estimate_node,
+    grid_bits,
+    lanes_behind,
+    magnitude_bits,
+    products_of,
+    queue_depth,
+    signed_digits,
+    wants_block_ram,
+)
+from hwgen.ops.cost_window import is_wire, line_buffer, window_lanes
 from hwgen.ops.matvec import MatVec
-from hwgen.ops.requantize import Requantize
-from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
 
 __all__ = [
@@ -40,68 +50,11 @@ __all__ = [
     "magnitude_bits",
     "matrix_units",
     "products_of",
+    "queue_depth",
     "signed_digits",
+    "stream_lanes",
     "wants_block_ram",
 ]
-
-Products = Literal["constant", "lut", "multiplier", "codes", "blocks"]
-
-LUT_PRODUCT = 16
-"""Bits of |weight| times bits of x up to which products are built of LUTs and not of multiplier blocks."""
-
-BLOCK_LUTS = 64
-"""LUTs that a block RAM must save to be asked for; also what one, or a DSP, weighs in a comparison of costs."""
-
-
-def signed_digits(value: int) -> list[tuple[int, int]]:
-    """(shift, sign) of the canonical signed digits of `value`, lowest first: value = sum of sign * 2**shift."""
-    digits, shift = [], 0
-    while value:
-        if value & 1:
-            sign = 2 - (value & 3)
-            digits.append((shift, sign))
-            value -= sign
-        value >>= 1
-        shift += 1
-    return digits
-
-
-def magnitude_bits(weights: np.ndarray) -> int:
-    """Bits of the greatest |weight|."""
-    return int(np.abs(weights).max()).bit_length()
-
-
-def grid_bits(fmt: Format) -> int:
-    """Bits of a decoded code: of its number on the format's grid."""
-    return fmt.bits if isinstance(fmt, Int | Bipolar) else span(fmt).bits
-
-
-def products_of(op: MatVec, x: TensorType, fold: Fold) -> Products:
-    """How a matrix unit multiplies.
-
-    "constant": adders of signed digits, where every weight has its own place (PE = out, SIMD = in). "lut": partial
-    products, for narrow weights. "multiplier": a multiplier for each weight lane. "codes": a multiplier whose product
-    is a code, such as L-Mul. "blocks": a dot product of elements, moved by the scales of their blocks.
-    """
-    if isinstance(x.format, Blocked):
-        return "blocks"
-    if op.multiplier != "exact":
-        return "codes"
-    if (fold.pe, fold.simd) == op.weight.shape:
-        return "constant"
-    narrow = magnitude_bits(op.worth) * grid_bits(x.codes_format) <= LUT_PRODUCT
-    return "lut" if narrow else "multiplier"
-
-
-def lanes_behind(op: MatVec, fold: Fold) -> int:
-    """Lanes of the units that take a matrix unit's sums: the fewest that are done before it has the next ones."""
-    spacing = op.weight.shape[1] // fold.simd
-    return min(n for n in range(1, fold.pe + 1) if fold.pe % n == 0 and fold.pe // n <= spacing)
-
-
-def wants_block_ram(width: int, depth: int) -> bool:
-    """Whether a ROM should stand in block RAM: it then saves BLOCK_LUTS LUTs for each block of 36 bits' width."""
-    return width * depth / 16 >= BLOCK_LUTS * -(-width // 36)
 
 
 def matrix_units(graph: Graph) -> list[tuple[Node, MatVec]]:
@@ -123,267 +76,185 @@ def check_folding(graph: Graph, folding: Folding) -> None:
             raise HwgenError(f"node {node.name!r}: {error}") from error
 
 
+def stream_lanes(graph: Graph, folding: Folding) -> dict[str, int]:
+    """Lanes of the stream that each node reads, by node name; nodes that leave the stream as it is are left out."""
+    slowest = max((op.cycles(_x(graph, node), folding[node.name]) for node, op in matrix_units(graph)), default=1)
+    lanes: dict[str, int] = {}
+    behind = _first_lanes(graph, folding, slowest)
+    for node in graph.nodes:
+        x = _x(graph, node)
+        if is_wire(node.op, x):
+            continue
+        if isinstance(node.op, MatVec):
+            lanes[node.name] = folding[node.name].simd
+            behind = lanes_behind(node.op, folding[node.name])
+            continue
+        if isinstance(node.op, Window):
+            behind = window_lanes(node.op, x, behind, _reader_fold(graph, node, folding), slowest)
+        elif isinstance(node.op, Pool):
+            behind = math.gcd(behind, x.channels // node.op.taps)
+        lanes[node.name] = behind
+    return lanes
+
+
 def choose_folding(graph: Graph, interval: int) -> dict[str, Fold]:
     """For each matrix unit the cheapest fold that takes at most `interval` clocks a frame, converters counted.
 
-    Raises HwgenError that names the layer and the nearest possible interval when even its full unroll is slower.
+    Raises HwgenError that names the layer and the nearest possible interval when even its full unroll is slower, or
+    the sliding windows that are slower with all channels of a pixel at once.
     """
     folding: dict[str, Fold] = {}
     lanes = 0
     for node, op in matrix_units(graph):
-        x = graph.types[node.inputs[0]]
+        x = _x(graph, node)
         followers = _followers(graph, node)
-        folds = _folds(op, x, followers)
-        fast = [fold for fold in folds if op.cycles(x, fold) <= interval]
+        folds = _folds(graph, node, op, followers)
+        times = {fold: _clocks(graph, node, op, fold) for fold in folds}
+        fast = [fold for fold in folds if times[fold] <= interval]
         if not fast:
-            most = max(folds, key=lambda fold: fold.pe * fold.simd)
-            nearest = op.cycles(x, most)
+            most = max(folds, key=lambda fold: (-times[fold], fold.pe * fold.simd))
             raise HwgenError(
-                f"node {node.name!r} takes {nearest} clocks a frame fully unrolled (PE={most.pe}, SIMD={most.simd}), "
-                f"so an interval of {interval} is out of reach; the nearest is {nearest}"
+                f"node {node.name!r} takes {times[most]} clocks a frame fully unrolled (PE={most.pe}, "
+                f"SIMD={most.simd}), so an interval of {interval} is out of reach; the nearest is {times[most]}"
             )
-        fold = min(fast, key=lambda f: (_weigh(node, op, x, f, lanes, followers, graph), f.pe * f.simd, f.pe))
+        weights = {f: _weigh(graph, node, op, x, f, lanes, followers, interval) for f in fast}
+        fold = min(fast, key=lambda f: (weights[f], f.pe * f.simd, f.pe))
         folding[node.name] = fold
         lanes = lanes_behind(op, fold)
+    _check_windows(graph, folding, interval)
     return folding
 
 
 def estimate(graph: Graph, folding: Folding) -> Resources:
     """Resources of the whole accelerator, estimated; raises HwgenError for a folding that does not fit the graph."""
     check_folding(graph, folding)
-    found, lanes = [], 0
+    lanes, behind, found = stream_lanes(graph, folding), 0, []
     for node in graph.nodes:
-        x = graph.types[node.inputs[0]]
-        fold = folding.get(node.name)
+        x, fold = _x(graph, node), folding.get(node.name)
+        if node.name not in lanes:
+            continue
         if isinstance(node.op, MatVec) and fold:
-            found.append(_bridge(x, lanes, fold.simd))
-            found.append(_matvec(node.op, x, fold))
-            lanes = lanes_behind(node.op, fold)
-            found.append(_converter(graph.types[node.output], fold.pe, lanes))
+            found.append(bridge(x, behind, fold.simd, windows=_windows_before(graph, node) is not None))
+            found.append(estimate_node(node, x, fold.simd, fold))
+            behind = lanes_behind(node.op, fold)
+            found.append(converter(graph.types[node.output], fold.pe, behind))
         else:
-            found.append(estimate_node(node, x, lanes or 1))
-    return _sum(found)
+            found.append(converter(x, behind or lanes[node.name], lanes[node.name]))
+            behind = lanes[node.name]
+            found.append(estimate_node(node, x, behind))
+    return add_up(found)
 
 
-def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = None) -> Resources:
-    """Resources of one layer that reads `x`: of a matrix unit by its fold, of others by the lanes of their stream.
+def _x(graph: Graph, node: Node) -> TensorType:
+    return graph.types[node.inputs[0]]
 
-    All are None for an operation without gateware.
-    """
-    if isinstance(node.op, MatVec) and fold:
-        return _matvec(node.op, x, fold)
-    if isinstance(node.op, Thresholds):
-        return _thresholds(node.op, x, lanes)
-    if isinstance(node.op, Requantize):
-        return _requantize(node.op, x, lanes)
-    if isinstance(node.op, BlockQuantize):
-        return _block_quantize(node.op, x, lanes)
-    if isinstance(node.op, ArgMax):
-        return _argmax(x, lanes)
-    return Resources(None, None, None, None, None)
+
+def _windows_before(graph: Graph, node: Node) -> Node | None:
+    """The sliding windows that a node reads, directly or in another shape."""
+    makers = {one.output: one for one in graph.nodes}
+    maker = makers.get(node.inputs[0])
+    while maker and is_wire(maker.op, _x(graph, maker)):
+        maker = makers.get(maker.inputs[0])
+    return maker if maker and isinstance(maker.op, Window) else None
+
+
+def _reader_fold(graph: Graph, windows: Node, folding: Folding) -> Fold | None:
+    """The fold of the matrix unit that reads these windows, if one does."""
+    for node, _ in matrix_units(graph):
+        if _windows_before(graph, node) is windows:
+            return folding.get(node.name)
+    return None
+
+
+def _first_lanes(graph: Graph, folding: Folding, slowest: int) -> int:
+    """Lanes of the accelerator's input: those that the first matrix unit or the first windows want, or one."""
+    nodes = [node for node in graph.nodes if not is_wire(node.op, _x(graph, node))]
+    for node in nodes:
+        if isinstance(node.op, MatVec):
+            wanted = folding[node.name].simd
+        elif isinstance(node.op, Window):
+            wanted = window_lanes(node.op, _x(graph, node), 1, _reader_fold(graph, node, folding), slowest)
+        else:
+            continue
+        return math.gcd(wanted, _x(graph, nodes[0]).channels)
+    return 1
+
+
+def _clocks(graph: Graph, node: Node, op: MatVec, fold: Fold) -> int:
+    """Clocks a frame of a matrix unit, and of the sliding windows that it reads, on as many lanes."""
+    cycles = op.cycles(_x(graph, node), fold)
+    windows = _windows_before(graph, node)
+    if windows and isinstance(windows.op, Window):
+        cycles = max(cycles, line_buffer(windows.op, _x(graph, windows), fold.simd).interval)
+    return cycles
+
+
+def _check_windows(graph: Graph, folding: Folding, interval: int) -> None:
+    """Raises HwgenError that names the first sliding windows that do not keep the interval."""
+    for name, lanes in stream_lanes(graph, folding).items():
+        node = next(one for one in graph.nodes if one.name == name)
+        if isinstance(node.op, Window):
+            nearest = line_buffer(node.op, _x(graph, node), lanes).interval
+            if nearest > interval:
+                raise HwgenError(
+                    f"node {name!r} takes {nearest} clocks a frame on {lanes} lanes, so an interval of {interval} is "
+                    f"out of reach; the nearest is {nearest}"
+                )
 
 
 def _divisors(n: int) -> list[int]:
     return [d for d in range(1, n + 1) if n % d == 0]
 
 
-def _folds(op: MatVec, x: TensorType, followers: Iterable[Node]) -> list[Fold]:
-    """All folds that divide the layer; where blocks share a scale, those that keep beats within blocks."""
+def _folds(graph: Graph, node: Node, op: MatVec, followers: Iterable[Node]) -> list[Fold]:
+    """All folds that divide the layer, and a pixel of the windows that it reads; where blocks share a scale, those
+    that keep beats within blocks."""
     out, inner = op.weight.shape
-    simds = _divisors(inner)
+    x, windows = _x(graph, node), _windows_before(graph, node)
+    simds = _divisors(_x(graph, windows).channels if windows else inner)
     if isinstance(x.format, Blocked):
         simds = [simd for simd in simds if x.format.block.size % simd == 0]
     folds = [Fold(pe, simd) for pe in _divisors(out) for simd in simds]
-    for node in followers:
-        if isinstance(node.op, BlockQuantize):
-            size = node.op.format.block.size
+    for follower in followers:
+        if isinstance(follower.op, BlockQuantize):
+            size = follower.op.format.block.size
             folds = [fold for fold in folds if size % lanes_behind(op, fold) == 0]
     return folds
 
 
 def _followers(graph: Graph, node: Node) -> list[Node]:
-    """The nodes behind a matrix unit up to the next one, along the chain."""
+    """The nodes behind a matrix unit up to the next one, or the windows that it reads, along the chain."""
     found: list[Node] = []
+    read = [_windows_before(graph, unit) for unit, _ in matrix_units(graph)]
     while len(consumers := list(graph.consumers((found or [node])[-1].output))) == 1:
-        if isinstance(consumers[0].op, MatVec):
+        if isinstance(consumers[0].op, MatVec) or any(consumers[0] is one for one in read):
             break
         found.append(consumers[0])
     return found
 
 
 def _weigh(
-    node: Node, op: MatVec, x: TensorType, fold: Fold, lanes: int, followers: Iterable[Node], graph: Graph
+    graph: Graph, node: Node, op: MatVec, x: TensorType, fold: Fold, lanes: int, followers: list[Node], interval: int
 ) -> float:
     """One number for the cost of a fold: LUTs, half the flip-flops, and BLOCK_LUTS for each block RAM and DSP."""
     behind = lanes_behind(op, fold)
-    parts = [
-        _matvec(op, x, fold),
-        _bridge(x, lanes, fold.simd),
-        _converter(graph.types[node.output], fold.pe, behind),
-        *(estimate_node(one, graph.types[one.inputs[0]], behind) for one in followers),
-    ]
-    total = _sum(parts)
+    parts = [estimate_node(node, x, fold.simd, fold), converter(graph.types[node.output], fold.pe, behind)]
+    windows = _windows_before(graph, node)
+    if windows:
+        image = _x(graph, windows)
+        parts += [converter(image, lanes or fold.simd, fold.simd), estimate_node(windows, image, fold.simd)]
+        lanes = lanes and fold.simd
+    parts.append(bridge(x, lanes, fold.simd, windows=windows is not None))
+    for one in followers:
+        kind = _x(graph, one)
+        if is_wire(one.op, kind):
+            continue
+        if isinstance(one.op, Window):
+            behind = window_lanes(one.op, kind, behind, None, interval)
+        elif isinstance(one.op, Pool):
+            behind = math.gcd(behind, kind.channels // one.op.taps)
+        parts.append(estimate_node(one, kind, behind))
+    total = add_up(parts)
     if total.lut is None or total.ff is None or total.bram is None or total.dsp is None:
         raise HwgenError(f"the cost of node {node.name!r} or of those behind it is not known")
     return total.lut + total.ff / 2 + BLOCK_LUTS * (total.bram + total.dsp)
-
-
-def _cost(lut: float = 0, ff: float = 0, bram: float = 0, dsp: float = 0) -> Resources:
-    return Resources(round(lut), round(ff), round(bram), round(dsp), None)
-
-
-def _sum(parts: Iterable[Resources]) -> Resources:
-    """The sum of each kind; None where one of them is unknown."""
-    every = list(parts)
-
-    def total(kind: str) -> float | None:
-        values = [getattr(one, kind) for one in every]
-        return None if None in values else sum(values)
-
-    return Resources(total("lut"), total("ff"), total("bram"), total("dsp"), None)
-
-
-def _rom(width: int, depth: int) -> Resources:
-    """A ROM with a registered output: LUT4s and the multiplexers beside them, or blocks of 18 kbit."""
-    if depth <= 1:
-        return _cost()
-    if wants_block_ram(width, depth):
-        return _cost(bram=max(-(-width // 36), -(-width * depth // 18432)))
-    return _cost(lut=width * max(depth / 16, 0.8), ff=width)
-
-
-def _tree(terms: int, bits: float, growth: float = 1) -> Resources:
-    """A tree of registered adders over `terms` values; `growth`: bits that a sum has more than its wider summand."""
-    lut = ff = 0.0
-    while terms > 1:
-        pairs, odd = divmod(terms, 2)
-        bits += growth
-        # Carry cells come in pairs of bits, so that an adder wastes one LUT on average; the narrowest need no carry.
-        lut += pairs * (bits + (bits > 3))
-        ff += pairs * bits + odd * (bits - growth)
-        terms = pairs + odd
-    return _cost(lut=lut, ff=ff)
-
-
-def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
-    out, inner = op.weight.shape
-    neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
-    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
-    magnitude = magnitude_bits(op.worth)
-    kind = products_of(op, x, fold)
-    if kind == "blocks":
-        return _block_matvec(op, x, fold)
-    stored = 1 if len(set(np.abs(op.worth).ravel().tolist())) == 1 else magnitude + 1
-    parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
-    # Accumulators with the choice of what they start from, flags, counters.
-    parts.append(_cost(lut=fold.pe * acc * (2 if synapse_folds > 1 else 1) + 45, ff=fold.pe * acc + 50))
-    word = x.codes_format.bits * fold.simd
-    if neuron_folds > 1 and synapse_folds > 1:
-        parts.append(_cost(lut=word * (1 + 1.5 * -(-synapse_folds // 16)), ff=3 * word))
-    else:
-        parts.append(_cost(ff=word))
-    if kind == "constant":
-        for row in op.worth:
-            # Summands have shifts of their own, so sums grow less than in a tree of equals.
-            parts.append(_tree(sum(len(signed_digits(int(w))) for w in row), bits + 0.5, 0.6))
-    elif kind == "lut":
-        adders, partial = max(magnitude - 1, 0), magnitude
-        if stored == 1:
-            # One bit by one bit is an XNOR, which the first adders take in.
-            partial = 0 if bits == 1 else 1
-        parts.append(_cost(lut=macs * (partial * bits + adders * (bits + 2)), ff=macs * adders * (bits + 3.5)))
-        parts.append(_scaled(_tree(fold.simd, bits + magnitude - (magnitude == 1)), fold.pe))
-    else:
-        parts.append(_cost(dsp=macs, ff=macs * (bits + magnitude + 1)))
-        parts.append(_scaled(_tree(fold.simd, bits + magnitude + 1), fold.pe))
-    return _sum(parts)
-
-
-def _block_matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
-    """A matrix unit whose input is in blocks."""
-    assert isinstance(x.format, Blocked)
-    element, fmt = x.format.block.element, op.weight_format
-    weight = fmt.block.element if isinstance(fmt, Blocked) else fmt
-    rows = op.weight.size // (fold.pe * fold.simd)
-    acc, shift = (
-        op.infer(x).codes_format.bits,
-        sum(f.block.scale.bits for f in (x.format, fmt) if isinstance(f, Blocked)),
-    )
-    macs = fold.pe * fold.simd
-    product = element.significand_bits * weight.significand_bits * 1.5 + product_width(element, weight)[1]
-    return _sum(
-        [
-            _rom(macs * weight.bits, rows),
-            _cost(lut=macs * product, ff=macs * product / 2),
-            _scaled(_cost(lut=acc * (shift + 2), ff=3 * acc), fold.pe),
-            _cost(lut=45, ff=50 + 3 * (x.format.block.element.bits * fold.simd)),
-        ]
-    )
-
-
-def _block_quantize(op: BlockQuantize, x: TensorType, lanes: int) -> Resources:
-    """A delay of a block, the search for its greatest number, and a shifter and an encoder a lane."""
-    width, element = x.codes_format.bits, op.format.block.element
-    steps = max(1, (width - 1).bit_length())
-    shifter = width * min(steps, op.format.block.scale.bits)
-    lane = _cost(lut=width + shifter + 6 * element.bits + width, ff=3 * width + element.bits)
-    queue = _rom(width * lanes, 2 * op.format.block.size // lanes)
-    return _sum([_scaled(lane, lanes), queue, _cost(lut=width * (steps + 2) + 40, ff=2 * width + 60)])
-
-
-def _thresholds(op: Thresholds, x: TensorType, lanes: int) -> Resources:
-    stages, width = op.steps.bit_length(), x.codes_format.bits
-    shared = bool((op.thresholds == op.thresholds[0]).all())
-    folds = 1 if shared else x.channels // lanes
-    # One threshold in a lane is a constant: its comparison is smaller, and needs no register.
-    share = 1.0 if folds > 1 else 0.7
-    parts = [_cost(lut=10, ff=8 + 3 * stages)]
-    for stage in range(stages):
-        rom = _rom(width, folds << stage)
-        parts += [_scaled(rom, lanes), _cost(lut=lanes * share * (width + 2), ff=lanes * share * (width + stage + 3))]
-    return _sum(parts)
-
-
-def _requantize(op: Requantize, x: TensorType, lanes: int) -> Resources:
-    width, factor = x.codes_format.bits, int(op.multiplier.max()).bit_length()
-    multiplies, adds = bool((op.multiplier != 1).any()), bool((op.offset != 0).any())
-    shifts = len(set(op.shift.tolist()))
-    full = width + (factor if multiplies else 0)
-    whole = max(full - int(op.shift.min()), 2)
-    fields = [field for field in (op.multiplier, op.offset, op.shift) if (field != field[0]).any()]
-    roms = [_rom(int(np.abs(field).max()).bit_length(), x.channels // lanes) for field in fields]
-    # A product wider than one multiplier block adds up partial products in LUTs.
-    lut = full * (adds + 0.9 * multiplies) + whole * (1.5 + math.log2(shifts)) + 2 * op.format.bits + 8
-    ff = full * (adds + multiplies) + 2 * whole + op.format.bits + (width if fields else 0)
-    dsp = -(-width // 18) * -(-factor // 18) if multiplies else 0
-    return _sum([_scaled(_sum([_cost(lut, ff, 0, dsp), *roms]), lanes), _cost(lut=8, ff=20)])
-
-
-def _argmax(x: TensorType, lanes: int) -> Resources:
-    width, index = x.codes_format.bits, max(1, (x.channels - 1).bit_length())
-    pairs = lanes - 1
-    lut = (pairs + 1) * (1.5 * width + 4) + 3 * index + 8
-    return _cost(lut=lut, ff=pairs * (width + 2) + width + 3 * index + 4)
-
-
-def _scaled(one: Resources, times: int) -> Resources:
-    return _sum([one] * times)
-
-
-def _converter(x: TensorType, lanes: int, to: int) -> Resources:
-    """A width converter: one LUT and flip-flop a bit on the way to fewer lanes, flip-flops alone to more."""
-    word = max(lanes, to) * x.codes_format.bits
-    if lanes == to:
-        return _cost()
-    return _cost(lut=word + 10 if to < lanes else 8, ff=word + 8)
-
-
-def _bridge(x: TensorType, lanes: int, simd: int) -> Resources:
-    """What stands before a matrix unit: converters and a queue of one frame. `lanes` is 0 at the graph's input."""
-    if lanes == 0:
-        # The accelerator's input is as wide as its first unit wants; the shell around it pays for it.
-        return _cost(lut=x.codes_format.bits * simd / 2)
-    wide = math.lcm(lanes, simd)
-    word, depth = wide * x.codes_format.bits + 2, max(x.size // wide, 2)
-    queue = _cost(lut=1.5 * word * -(-depth // 16) + 30, ff=word + 10)
-    return _sum([_converter(x, lanes, wide), queue, _converter(x, wide, simd)])

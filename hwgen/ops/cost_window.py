@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -44,6 +45,26 @@ class LineBuffer:
     def interval(self) -> int:
         """Clocks a frame: every beat in takes one, and so does every beat out, at the same time."""
         return max(self.input_beats, self.output_beats)
+
+    def latency(self, depth: int) -> int:
+        """Clocks from the first beat of the first frame, the source always valid, to the last beat of its windows.
+
+        depth: clocks from the turn of a beat to the output. A row of windows starts a clock after the image rows that
+        it needs, and behind the row before; its rows are free two clocks after its last beat's turn.
+        """
+        room, rows, end, clock, known = deque([0] * self.rows), 0, 0, -1, 0
+        for oldest, needed, freed in zip(self.oldest, self.needed, self.freed, strict=True):
+            known = max(known, oldest + needed)
+            while rows < known:
+                clock, rows = max(clock + 1, room.popleft()) + self.row_beats - 1, rows + 1
+            end = max(end, clock + 1) + self.output_beats // len(self.needed)
+            room.extend([end + 1] * freed)
+        return end - 1 + depth
+
+    @property
+    def oldest(self) -> tuple[int, ...]:
+        """For each row of windows the oldest image row that is stored."""
+        return tuple(itertools.accumulate(self.freed[:-1], initial=0))
 
 
 def is_wire(op: Op, x: TensorType) -> bool:

@@ -121,7 +121,9 @@ class Dense(Op):
 
 @dataclass(frozen=True, eq=False)
 class Reshape(Op):
-    """The same numbers in another shape (without the batch axis); row-major."""
+    """The same numbers in another shape (without the batch axis); row-major. On a stream it changes nothing."""
+
+    frozen: ClassVar[bool] = True
 
     shape: tuple[int, ...]
 

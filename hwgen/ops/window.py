@@ -69,8 +69,6 @@ class Window(Op):
             raise HwgenError(f"windows slide over images (rows, columns, channels), not over {x.shape}")
         if len(x.scale) > 1:
             raise HwgenError("windows take one scale for all channels")
-        if x.format is not None and any(self.padding) and self.pad is None:
-            raise HwgenError("padding of codes needs the code that it is made of")
         return replace(x, shape=(*self.positions(*x.shape[:2]), self.taps * x.channels))
 
     def run(self, *values: Array) -> Array:
@@ -78,7 +76,11 @@ class Window(Op):
         top, left, bottom, right = self.padding
         if any(self.padding):
             # Codes of a frozen graph are integers; on real numbers low is what no number is less than.
-            code = self.pad if x.dtype.kind in "iu" else 0.0 if self.fill == "zero" else -np.inf
+            code = 0.0 if self.fill == "zero" else -np.inf
+            if x.dtype.kind in "iu":
+                if self.pad is None:
+                    raise HwgenError("padding of codes needs the code that it is made of")
+                code = self.pad
             x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=code)
         return np.ascontiguousarray(windows(x, self)).reshape(len(x), *self._shape(x), -1)
 
@@ -125,11 +127,8 @@ class Pool(Op):
         if x.format is None:
             return replace(x, shape=shape)
         if self.reduce == "max":
-            expected = x.format if isinstance(x.format, Minifloat) else None
             if not isinstance(x.format, Int | Bipolar | Minifloat):
                 raise HwgenError(f"a maximum is taken of integers or minifloats, not of {x.format.name}")
-            if self.input_format != expected:
-                raise HwgenError(f"a maximum of {x.format.name} codes needs that input_format if they are minifloats")
             return replace(x, shape=shape)
         if not isinstance(x.format, Int):
             raise HwgenError(f"sums are taken of integers, not of {x.format.name}")

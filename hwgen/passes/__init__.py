@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.host import split_input, split_output
+from hwgen.passes.images import absorb_transposes, order_pools, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import reorder
 from hwgen.passes.requantize import absorb_requantizers
@@ -16,12 +17,15 @@ from hwgen.passes.verify import verify
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (
     tidy,
+    order_pools,
+    absorb_transposes,
     reorder,
     tidy,
     split_input,
     split_argmax,
     affine_behind_dense,
     lower_dense,
+    pad_codes,
     absorb_bias,
     absorb_requantizers,
     split_output,
@@ -57,10 +61,13 @@ __all__ = [
     "absorb_argmax",
     "absorb_bias",
     "absorb_requantizers",
+    "absorb_transposes",
     "affine_behind_dense",
     "explain",
     "freeze",
     "lower_dense",
+    "order_pools",
+    "pad_codes",
     "reorder",
     "split_argmax",
     "split_input",

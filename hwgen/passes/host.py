@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hwgen.errors import UnsupportedError
 from hwgen.ir import Graph, Value
-from hwgen.ops import Dense, Quantize
+from hwgen.ops import Dense, Quantize, Reshape
 from hwgen.passes.chain import chain, rebuilt, refused
 
 
@@ -44,7 +44,7 @@ def split_output(graph: Graph) -> Graph:
     """
     nodes = chain(graph)
     count = len(nodes)
-    while count and not nodes[count - 1].op.frozen:
+    while count and (not nodes[count - 1].op.frozen or isinstance(nodes[count - 1].op, Reshape)):
         count -= 1
     for node in nodes[:count]:
         if not node.op.frozen:

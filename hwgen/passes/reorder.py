@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hwgen.formats import Bipolar, Int
+from hwgen.formats import Bipolar, Blocked, Int
 from hwgen.ir import Graph, Node
 from hwgen.ops import Affine, Dense, Quantize, Relu, Reshape
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
@@ -30,17 +30,43 @@ def _reshapes(graph: Graph) -> list[Node]:
     for node in nodes:
         place = len(done)
         if isinstance(node.op, Reshape):
-            shape = node.op.shape
+            shape, shapes = node.op.shape, {}
             while place and (before := _ahead(done[place - 1], shape, wrote, read)) is not None:
                 place -= 1
-                wrote[done[place].name], read[done[place].name] = shape, before
+                shapes[done[place].name] = shape, before
                 shape = before
-            if place and isinstance(done[place - 1].op, Reshape):
+            joins = place > 0 and isinstance(done[place - 1].op, Reshape)
+            if place and not joins:
+                # Something on the way wants the shape as it is: on codes the reshape costs nothing either.
+                done.append(node)
+                continue
+            for name, (written, taken) in shapes.items():
+                wrote[name], read[name] = written, taken
+            if joins:
                 place -= 1
                 del done[place]
             node = replace(node, op=Reshape(shape))
         done.insert(place, node)
-    return done
+    return _behind_quantizers(done)
+
+
+def _behind_quantizers(nodes: list[Node]) -> list[Node]:
+    """Reshapes in the middle of a network moved on, behind element-wise operations, to codes."""
+    done: list[Node] = []
+    waiting: list[Node] = []
+    for node in nodes:
+        op = node.op
+        alike = isinstance(op, Relu) or (isinstance(op, Affine) and len(op.mul) == len(op.add) == len(op.div) == 1)
+        alike = alike or (isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked))
+        if isinstance(op, Reshape) and done and not isinstance(done[-1].op, Quantize):
+            waiting.append(node)
+        elif waiting and not alike:
+            done, waiting = [*done, *waiting, node], []
+        else:
+            done.append(node)
+            if isinstance(op, Quantize):
+                done, waiting = [*done, *waiting], []
+    return [*done, *waiting]
 
 
 def _ahead(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -20,10 +20,12 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Codes, Minifloat, Real
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Affine, BlockQuantize, MatVec, Quantize, Requantize
+from hwgen.ops import Affine, BlockQuantize, MatVec, Pool, Quantize, Relu, Requantize, Reshape, Window
 from hwgen.passes.block_ties import block_distance
 from hwgen.passes.chain import chain
-from hwgen.passes.exact import Line, lines, steps
+from hwgen.passes.exact import lines, steps
+from hwgen.passes.exactly import exactly
+from hwgen.passes.images import order_pools
 from hwgen.passes.requantize import absorb_requantizers
 
 ULPS = 16.0
@@ -121,7 +123,8 @@ def _lowered(imported: Graph) -> Graph:
 
     graph = imported
     for step in itertools.takewhile(lambda step: step is not absorb_requantizers, PIPELINE):
-        graph = step(graph)
+        # Quantizers stay behind maxima, where the float run has them.
+        graph = graph if step is order_pools else step(graph)
     return graph
 
 
@@ -163,7 +166,7 @@ class _Section:
 
     x: TensorType
     nodes: Sequence[Node]
-    dyadic: Mapping[int, tuple[Fraction, Fraction]]
+    dyadic: Mapping[int, tuple[Fraction, Fraction, Fraction]]
 
     def ties(
         self, entering: Codes, mine: Codes, theirs: Codes, undecided: npt.NDArray[np.bool_], ulps: float
@@ -176,36 +179,46 @@ class _Section:
         assert isinstance(op, Quantize)
         sums, kind = entering, self.x
         magnitude = np.abs(self.x.decode(entering))
-        if between and isinstance(between[0].op, MatVec):
-            product = between.pop(0).op
-            assert isinstance(product, MatVec)
-            kind, sums = product.infer(self.x), product.run(entering)
-            worth = np.abs(on_grid(self.x.codes_format, entering))
-            magnitude = (worth @ np.abs(product.worth).T + np.abs(product.bias)) * np.array(product.scale)
+        while between and between[0].op.frozen:
+            step = between.pop(0).op
+            if isinstance(step, MatVec):
+                worth = np.abs(on_grid(kind.codes_format, sums))
+                magnitude = (worth @ np.abs(step.worth).T + np.abs(step.bias)) * np.array(step.scale)
+            elif isinstance(step, Window):
+                magnitude = replace(step, pad=None, fill="zero").run(magnitude)
+            else:
+                magnitude = step.run(magnitude)
+            kind, sums = step.infer(kind), step.run(sums)
         steps = _magnitudes(magnitude, between, op)
-        exact = lines(kind, between, quantizer)
+        types = [kind]
+        for node in between:
+            types.append(node.op.infer(types[-1]))
+        chain_of, channels = [*between, quantizer], types[-1].channels
         found = []
         for frame, place in places:
-            channel = place % len(exact)
-            vector = sums[frame].reshape(-1)[place - channel : place - channel + len(exact)]
-            code = int(vector[channel])
-            span = _block(op, channel, len(exact))
-            largest = float(steps[frame].reshape(-1)[place - channel :][span].max()) * 2.0**-23
-            bound = ulps * largest + self._dyadic(channel, exact[channel], code)
-            u = [exact[c].at(int(vector[c])) for c in range(span.start, span.stop)]
+            channel = place % channels
+            span = _block(op, channel, channels)
+            base = place - channel
+            largest = float(steps[frame].reshape(-1)[base:][span].max()) * 2.0**-23
+            bound = ulps * largest + self._dyadic(channel, kind, between, sums[frame])
+            u = [exactly(chain_of, types, sums[frame], base + c) for c in range(span.start, span.stop)]
             where = frame, place, channel - span.start
             found.append(_tie(quantizer.name, where, u, op, mine, theirs, bound, largest))
         return found
 
-    def _dyadic(self, channel: int, line: Line, code: int) -> float:
+    def _dyadic(self, channel: int, kind: TensorType, between: Sequence[Node], sums: Codes) -> float:
         """How far a dyadic requantizer may be from the exact number, in output steps."""
         if channel not in self.dyadic:
             return 0.0
-        op = self.nodes[-1].op
-        assert isinstance(op, Quantize)
-        multiplier, offset = self.dyadic[channel]
-        off = abs(multiplier - abs(line.slope)) * abs(code) + abs(offset - (line.offset - op.zero_point))
-        return float(off)
+        quantizer = self.nodes[-1]
+        assert isinstance(quantizer.op, Quantize)
+        affine = [node for node in between if isinstance(node.op, Affine | Relu)]
+        line = lines(kind, affine, quantizer)[channel]
+        multiplier, offset, rounding = self.dyadic[channel]
+        # With pools in between it is one of several sums: the greatest is farthest off.
+        code = int(np.abs(sums).max())
+        off = abs(multiplier - abs(line.slope)) * code + abs(offset - (line.offset - quantizer.op.zero_point))
+        return float(off + rounding)
 
 
 def _block(op: Quantize, channel: int, channels: int) -> slice:
@@ -238,7 +251,11 @@ def _tie(
 def _magnitudes(magnitude: Real, between: Sequence[Node], op: Quantize) -> Array:
     """The largest magnitude that a float run meets up to the quantizer, in its steps: errors are relative to it."""
     for node in between:
-        if isinstance(node.op, Affine):
+        if isinstance(node.op, Window):
+            magnitude = replace(node.op, pad=None, fill="zero").run(magnitude)
+        elif isinstance(node.op, Pool | Reshape):
+            magnitude = node.op.run(magnitude)
+        elif isinstance(node.op, Affine):
             magnitude = magnitude * np.abs(node.op.mul / node.op.div) + np.abs(node.op.add)
     return np.asarray(magnitude / np.array(op.scale) + abs(op.zero_point))
 
@@ -270,17 +287,21 @@ def _grown(magnitude: Real, op: Affine) -> Real:
     return np.asarray(magnitude * np.abs(op.mul / op.div) + np.abs(op.add))
 
 
-def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, Fraction]]:
-    """(multiplier, offset) of each channel, in output steps, if the frozen graph multiplies and shifts here."""
-    unit = Fraction(1)
+def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, Fraction, Fraction]]:
+    """(multiplier, offset, rounding ahead of blocks) of each channel, in output steps, where the frozen graph
+    multiplies and shifts."""
+    unit, rounding = Fraction(1), Fraction(0)
     for node in reversed(frozen.nodes):
         if node.name == quantizer.name and isinstance(node.op, BlockQuantize):
             unit = Fraction(2) ** node.op.lsb
+            rounding = unit / 2
         if node.name in (quantizer.name, f"{quantizer.name}.affine") and isinstance(node.op, Requantize):
             channels = frozen.types[node.output].channels
             arrays = (node.op.multiplier, node.op.offset, node.op.shift)
             rows = zip(*(np.broadcast_to(a, (channels,)).tolist() for a in arrays), strict=True)
-            return {c: (unit * m / (1 << shift), unit * b / (1 << shift)) for c, (m, b, shift) in enumerate(rows)}
+            return {
+                c: (unit * m / (1 << shift), unit * b / (1 << shift), rounding) for c, (m, b, shift) in enumerate(rows)
+            }
     return {}
 
 

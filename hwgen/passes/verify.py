@@ -11,17 +11,20 @@ from hwgen.ops import (
     BlockQuantize,
     Dense,
     MatVec,
+    Pool,
     Quantize,
     Relu,
     Requantize,
     Reshape,
     Softmax,
     Thresholds,
+    Transpose,
+    Window,
 )
 from hwgen.passes.chain import chain, read_type, refused
 
-REAL = (Affine, ArgMax, Dense, Quantize, Relu, Reshape, Softmax)
-INTEGER = (ArgMax, BlockQuantize, MatVec, Requantize, Thresholds)
+REAL = (Affine, ArgMax, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
+INTEGER = (ArgMax, BlockQuantize, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
 STAGES = ("imported", "frozen")
 
 
@@ -68,6 +71,11 @@ def _check_weights(node: Node) -> None:
 
 
 def _check_codes(graph: Graph, node: Node) -> None:
+    x = read_type(graph, node).format
+    if isinstance(node.op, Window) and any(node.op.padding) and node.op.pad is None:
+        raise refused(node, "it pads codes, and no code to do so is given")
+    if isinstance(node.op, Pool) and isinstance(x, Minifloat) and node.op.input_format != x:
+        raise refused(node, f"a maximum of {x.name} codes needs to know that format (input_format)")
     for kind in (read_type(graph, node), graph.types[node.output]):
         if not isinstance(kind.format, Int | Bipolar | Minifloat | Blocked):
             raise refused(node, "it reads or writes numbers that are not integer, bipolar, minifloat or block codes")

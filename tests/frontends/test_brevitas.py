@@ -272,7 +272,10 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
             "Brevitas' group-wise integers are not MXINT8 as OCP defines it",
         ),
         "NaN": (layer(nan), "its weights hold NaN or infinity"),
-        "sigmoid": (layer(qnn.QuantSigmoid()), "layers of class QuantSigmoid are not supported; known: BatchNorm1d"),
+        "sigmoid": (
+            layer(qnn.QuantSigmoid()),
+            "layers of class QuantSigmoid are not supported; known: AdaptiveAvgPool2d",
+        ),
         "ternary": (
             qnn.QuantIdentity(act_quant=bq.SignedTernaryActPerTensorConst, quant_type="ternary", threshold=0.3),
             "its quantizer TernaryQuant is not one that rounds evenly spaced numbers",

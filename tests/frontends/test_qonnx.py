@@ -268,11 +268,11 @@ def test_what_cannot_be_carried_is_refused_by_name(case: str, tmp_path: Path) ->
     assert "\n" not in str(error.value)
 
 
-def test_batch_norm_of_images_is_refused(tmp_path: Path) -> None:
+def test_batch_norm_of_volumes_is_refused(tmp_path: Path) -> None:
     b = Builder()
     tensor = b.op("BatchNormalization", "x", *(b.const(np.ones(3)) for _ in range(4)), name="bad")
-    with pytest.raises(UnsupportedError, match=r"it normalizes a tensor of shape \(batch, 3, 2, 2\), not vectors"):
-        saved(b.model(tensor, (1, 3, 2, 2), (1, 3, 2, 2)), tmp_path)
+    with pytest.raises(UnsupportedError, match=r"it wants images .*, not a tensor of shape \(batch, 3, 2, 2, 2\)"):
+        saved(b.model(tensor, (1, 3, 2, 2, 2), (1, 3, 2, 2, 2)), tmp_path)
 
 
 def test_branches_are_refused_by_tensor(tmp_path: Path) -> None:

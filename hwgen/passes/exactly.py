@@ -1,0 +1,70 @@
+"""What one number of a chain of operations is, exactly: in fractions, from the codes that the chain starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from hwgen.formats import Codes
+from hwgen.ir import Node, TensorType
+from hwgen.ops import Affine, Pool, Quantize, Relu, Reshape, Window
+from hwgen.passes.chain import refused
+
+
+def exactly(nodes: Sequence[Node], types: Sequence[TensorType], codes: Codes, place: int) -> Fraction:
+    """Number `place` (row-major) of what the last of `nodes` gives, before rounding if that is a quantizer.
+
+    types: what each node reads. codes: of one frame, of type types[0] (all integers).
+    Raises UnsupportedError naming a node that has no exact result.
+    """
+    if not nodes:
+        kind = types[0]
+        scale = kind.scale[place % len(kind.scale)]
+        return Fraction(scale) * (Fraction(float(kind.codes_format.decode(codes.reshape(-1)[place]))) - kind.zero_point)
+    node, x = nodes[-1], types[len(nodes) - 1]
+    op = node.op
+
+    def before(at: int) -> Fraction:
+        return exactly(nodes[:-1], types, codes, at)
+
+    if isinstance(op, Affine):
+        mul, div, add = (Fraction(float(a[place % len(a)])) for a in (op.mul, op.div, op.add))
+        return before(place) * mul / div + add
+    if isinstance(op, Relu):
+        return max(before(place), Fraction(0))
+    if isinstance(op, Reshape):
+        return before(place)
+    if isinstance(op, Quantize):
+        return before(place) / Fraction(float(op.scale[place % len(op.scale)])) + op.zero_point
+    if isinstance(op, Pool):
+        channels = x.channels // op.taps
+        position, channel = divmod(place, channels)
+        taps = [position * x.channels + tap * channels + channel for tap in range(op.taps)]
+        if op.reduce == "sum":
+            return sum((before(at) for at in taps), Fraction(0))
+        # Padding that no number is less than has no place.
+        inside = [at for at in taps if _source(nodes[-2], types[len(nodes) - 2], at) is not None]
+        return max(before(at) for at in inside)
+    if isinstance(op, Window):
+        source = _source(node, x, place)
+        return Fraction(0) if source is None else before(source)
+    raise refused(node, "its result is not known exactly")
+
+
+def _source(node: Node, x: TensorType, place: int) -> int | None:
+    """The number that a window took to `place`; None for padding."""
+    op = node.op
+    if not isinstance(op, Window):
+        return place
+    rows, columns, channels = x.shape
+    _, across = op.positions(rows, columns)
+    position, within = divmod(place, op.taps * channels)
+    tap, channel = divmod(within, channels)
+    top, left, _, _ = op.padding
+    row = position // across * op.stride[0] + tap // op.kernel[1] * op.dilation[0] - top
+    column = position % across * op.stride[1] + tap % op.kernel[1] * op.dilation[1] - left
+    if not (0 <= row < rows and 0 <= column < columns):
+        return None
+    return int(np.ravel_multi_index((row, column, channel), x.shape))

@@ -1,0 +1,181 @@
+"""Windows, pooling and flattened images: brought into an order in which integers do all of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen.formats import Bipolar, Blocked, Int, Minifloat
+from hwgen.formats.grid import ladder
+from hwgen.ir import Graph, Node, TensorType
+from hwgen.ops import Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.passes.chain import chain, read_type, rebuilt, refused
+
+
+def order_pools(graph: Graph) -> Graph:
+    """Move maxima to where they are of codes; stage "imported" in and out.
+
+    A quantizer does not fall, so that it may run ahead of the maximum behind which it stands: fewer bits are compared.
+    Blocks are quantized together, so that there the maximum goes ahead instead, to the sums of the matrix product:
+    over ReLUs, and over factors, whose signs go into the weights. Raises UnsupportedError where they cannot.
+    """
+    nodes = chain(graph)
+    done: list[Node] = []
+    for node in nodes:
+        done.append(node)
+        if isinstance(node.op, Quantize) and _is_max(done[-2:-1]):
+            if isinstance(node.op.format, Blocked):
+                _pool_ahead(done, node)
+            elif len(node.op.scale) == 1:
+                _quantize_ahead(done)
+    return rebuilt(graph, done)
+
+
+def _is_max(nodes: list[Node]) -> bool:
+    return bool(nodes) and isinstance(nodes[-1].op, Pool) and nodes[-1].op.reduce == "max"
+
+
+def _quantize_ahead(done: list[Node]) -> None:
+    """[..., window, pool, quantizer] to [..., quantizer, window, pool]; a tensor keeps the name of its last step."""
+    window, pool, quantizer = done[-3:]
+    done[-3:] = [
+        replace(quantizer, output=f"{quantizer.output}.whole"),
+        window,
+        replace(pool, output=quantizer.output),
+    ]
+
+
+def _pool_ahead(done: list[Node], quantizer: Node) -> None:
+    """[product, affine and ReLUs, window, pool, quantizer] to [product, window, pool, affine and ReLUs, quantizer]."""
+    place = len(done) - 3
+    while place and isinstance(done[place - 1].op, Affine | Relu):
+        place -= 1
+    between, pair = done[place:-3], done[-3:-1]
+    signs = np.ones(1)
+    for node in between:
+        if isinstance(node.op, Affine):
+            signs = signs * np.sign(node.op.mul / node.op.div)
+    if (signs == 0).any():
+        raise refused(quantizer, "a factor ahead of the maximum is zero")
+    source = done[place - 1] if place else None
+    if (signs < 0).any():
+        if source is None or not isinstance(source.op, Dense):
+            raise refused(quantizer, "factors ahead of the maximum are negative, with no weights to negate")
+        flips = np.broadcast_to(signs < 0, (source.op.weight.shape[0],))
+        done[place - 1] = replace(source, op=flipped(source.op, flips))
+        between = _behind_flipped(between, flips, quantizer)
+    done[place:-1] = [*pair, *between]
+
+
+def _behind_flipped(between: list[Node], flips: npt.NDArray[np.bool_], quantizer: Node) -> list[Node]:
+    """The same functions of sums of which some are negated: up to the first negative factor of each."""
+    made = []
+    pending = flips
+    for node in between:
+        op = node.op
+        if isinstance(op, Affine) and pending.any():
+            negative = pending & (op.mul / op.div < 0)
+            kept = pending & ~negative
+            op = Affine(np.where(negative, -op.mul, op.mul), np.where(kept, -op.add, op.add), op.div)
+            node, pending = replace(node, op=op), kept
+        elif pending.any():
+            raise refused(quantizer, "a ReLU ahead of the maximum stands ahead of a negative factor")
+        made.append(node)
+    return made
+
+
+def flipped(op: Dense, channels: npt.NDArray[np.bool_]) -> Dense:
+    """The product with the sums of some outputs negated, by their weights; exact."""
+    fmt, weight = op.format, op.weight
+    if isinstance(fmt, Bipolar):
+        return replace(op, weight=np.where(channels[:, None], 1 - weight, weight))
+    if isinstance(fmt, Int):
+        worth = np.where(channels[:, None], op.zero_point - weight, weight - op.zero_point)
+        return replace(op, weight=worth, format=Int.holding(int(worth.min()), int(worth.max())), zero_point=0)
+    element = fmt.block.element if isinstance(fmt, Blocked) else fmt
+    codes = fmt.elements(weight) if isinstance(fmt, Blocked) else weight
+    opposite = element.encode(-element.decode(codes))
+    joined = fmt.join(fmt.scales(weight), opposite) if isinstance(fmt, Blocked) else opposite
+    return replace(op, weight=np.where(channels[:, None], joined, weight))
+
+
+def absorb_transposes(graph: Graph) -> Graph:
+    """Flatten images in the order that they are streamed in: weights behind take that order instead.
+
+    Transpose, Reshape to vectors, element-wise operations, Dense becomes Reshape, the operations, Dense, with the
+    columns of the weights, and parameters per channel, in another order. Transposes at the front stay: the host does
+    them. Raises UnsupportedError naming the transpose that no weights take up.
+    """
+    done: list[Node] = []
+    nodes = chain(graph)
+    order: npt.NDArray[np.int64] | None = None
+    for index, node in enumerate(nodes):
+        behind = nodes[index + 1] if index + 1 < len(nodes) else None
+        x = read_type(graph, node)
+        if isinstance(node.op, Transpose) and any(isinstance(n.op, Quantize) for n in done):
+            if behind is None or not isinstance(behind.op, Reshape) or behind.op.shape != (x.size,):
+                raise refused(node, "images are transposed in the middle of the network, and not to be flattened")
+            # Place of each number of the flattened transpose in the flattened image.
+            order = node.op.run(np.arange(x.size).reshape(1, *x.shape)).reshape(-1)
+        elif order is None:
+            done.append(node)
+        else:
+            done.append(_reordered(node, order))
+            if isinstance(node.op, Dense):
+                order = None
+    if order is not None:
+        raise refused(nodes[-1], "it gives a flattened image with no weights behind that could take its order")
+    return rebuilt(graph, done)
+
+
+def _reordered(node: Node, order: npt.NDArray[np.int64]) -> Node:
+    """The operation on numbers of which number `i` has moved to place `order[i]`."""
+    op = node.op
+
+    def moved(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        if len(values) == 1:
+            return values
+        out = np.empty_like(values)
+        out[order] = values
+        return out
+
+    if isinstance(op, Reshape) and math.prod(op.shape) == len(order) == op.shape[-1]:
+        return node
+    if isinstance(op, Relu) or (isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked)):
+        return node
+    if isinstance(op, Affine):
+        return replace(node, op=Affine(moved(op.mul), moved(op.add), moved(op.div)))
+    if isinstance(op, Dense) and not isinstance(op.format, Blocked):
+        weight = np.empty_like(op.weight)
+        weight[:, order] = op.weight
+        return replace(node, op=replace(op, weight=weight))
+    raise refused(node, "it depends on the order of a flattened image, which is streamed pixel by pixel")
+
+
+def pad_codes(graph: Graph) -> Graph:
+    """Give windows the code that their padding is made of, and maxima of minifloats the format they compare by."""
+    nodes = chain(graph)
+    made = []
+    x: TensorType = graph.input_type
+    for node in nodes:
+        if isinstance(node.op, Window) and any(node.op.padding) and x.format is not None:
+            node = replace(node, op=replace(node.op, pad=_pad(node, node.op, x)))
+        if isinstance(node.op, Pool) and node.op.reduce == "max" and isinstance(x.format, Minifloat):
+            node = replace(node, op=replace(node.op, input_format=x.format))
+        x = node.op.infer(x)
+        made.append(node)
+    return rebuilt(graph, made)
+
+
+def _pad(node: Node, op: Window, x: TensorType) -> int:
+    fmt = x.codes_format
+    if op.fill == "low":
+        return int(ladder(fmt)[0]) if isinstance(fmt, Minifloat) else fmt.code_range[0]
+    if isinstance(fmt, Bipolar):
+        raise refused(node, "it pads with zeros, which bipolar codes have none for")
+    if isinstance(fmt, Int) and not fmt.min <= x.zero_point <= fmt.max:
+        raise refused(node, f"it pads with zeros, and the zero point {x.zero_point} is no code of {fmt.name}")
+    return x.zero_point
