@@ -16,6 +16,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import get
 from hwgen.formats.multiply import check_multiplier, lmul_format
 from hwgen.quant import layers
+from hwgen.quant.fixed_layers import FixedBatchNorm
 from hwgen.quant.gradient import GradientQuant
 from hwgen.quant.names import activation_quantizer, weight_quantizer
 from hwgen.quant.proxies import Injector
@@ -39,6 +40,7 @@ def quantize(
     *,
     first: str | None = None,
     gradient: str | GradientQuant | None = None,
+    batch_norm_bits: int | None = None,
     weight_options: Options | None = None,
     activation_options: Options | None = None,
 ) -> nn.Module:
@@ -51,9 +53,10 @@ def quantize(
     format for both. gradient: the format of the gradients that come back to Linear and Conv layers, or a
     `GradientQuant`. weight_options, activation_options: keyword arguments of the quantizers.
 
-    BatchNorm and biases stay as they are. Trained weights are kept; the scales of activations come from data: train
-    the result, or calibrate it (`hwgen.quant.ptq`). Raises HwgenError for formats that do not go together, and
-    UnsupportedError naming the layer that cannot be quantized, or if the network cannot be traced by torch.fx.
+    Biases stay as they are, and BatchNorm too, unless `batch_norm_bits` puts it in fixed point (QFX). Trained weights
+    are kept; the scales of activations come from data: train the result, or calibrate it (`hwgen.quant.ptq`). Raises
+    HwgenError for formats that do not go together, and UnsupportedError naming the layer that cannot be quantized, or
+    if the network cannot be traced by torch.fx.
     """
     check_multiplier(multiplier)
     w_options, a_options = dict(weight_options or {}), dict(activation_options or {})
@@ -65,6 +68,9 @@ def quantize(
     for name, module in list(found.named_modules()):
         if type(module) in ACTIVATIONS and activation is not None:
             found = _put(found, name, _activation(module, activation, a_options))
+    for name, module in list(found.named_modules()):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and batch_norm_bits is not None:
+            found = _put(found, name, FixedBatchNorm(module, batch_norm_bits))
     for name, module in list(found.named_modules()):
         if type(module) not in PRODUCTS or weight is None:
             continue
