@@ -120,25 +120,28 @@ def _tfc(formats: Formats) -> Any:
 
 
 def _fmnist_cnn(formats: Formats) -> Any:
-    """Three 3x3 convolutions of stride 2 (28 -> 14 -> 7 -> 4), each with batch normalization and ReLU, and a linear
-    layer: 26,458 parameters, 0.48 million products a frame. Nothing in it that a block format cannot pass through."""
-    return _convolutional(((16, 2), (32, 2), (48, 2)), 16, (), formats)
+    """Three 3x3 convolutions of stride 2 (28 -> 14 -> 7 -> 4), each with batch normalization and ReLU, and a 4x4 one
+    that gives the classes: 38,442 parameters, 0.82 million products a frame.
+
+    Channels are multiples of 32 and sums never cross the order of an image's pixels, so that block formats fit too.
+    """
+    from torch import nn
+
+    return _convolutional(((32, 2), (32, 2), (64, 2)), (nn.Conv2d(64, 10, 4), nn.Flatten()), formats)
 
 
 def _fmnist_pool(formats: Formats) -> Any:
-    """As `_fmnist_cnn`, but for the last stride, which is a maximum of 2x2 (7 -> 3): 23,098 parameters.
+    """The last stride is a maximum of 2x2 (7 -> 3), a linear layer gives the classes: 23,098 parameters.
 
     For formats of single numbers: the greatest of several numbers of different blocks is of no block.
     """
     from torch import nn
 
-    return _convolutional(((16, 2), (32, 2), (48, 1)), 9, (nn.MaxPool2d(2),), formats)
+    return _convolutional(((16, 2), (32, 2), (48, 1)), (nn.MaxPool2d(2), nn.Flatten(), nn.Linear(432, 10)), formats)
 
 
-def _convolutional(
-    convolutions: tuple[tuple[int, int], ...], places: int, behind: tuple[Any, ...], formats: Formats
-) -> Any:
-    """3x3 convolutions of (channels, stride), the layers `behind` them, which leave `places`, and a linear layer."""
+def _convolutional(convolutions: tuple[tuple[int, int], ...], head: tuple[Any, ...], formats: Formats) -> Any:
+    """3x3 convolutions of (channels, stride) with batch normalization and ReLU, and the layers `head`."""
     import torch
     from torch import nn
 
@@ -148,9 +151,9 @@ def _convolutional(
         convolution = nn.Conv2d(inner, outer, 3, stride, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outer), nn.ReLU()]
         inner = outer
-    whole = nn.Sequential(*layers, *behind, nn.Flatten(), nn.Linear(inner * places, 10))
     # The order of a tensor's numbers in memory that convolutions on CPUs are the fastest in.
-    return _quantized(whole.to(memory_format=torch.channels_last), formats)  # type: ignore[call-overload]
+    whole = nn.Sequential(*layers, *head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _quantized(whole, formats)
 
 
 def _tfc_w2a2(formats: Formats) -> Any:
@@ -197,14 +200,27 @@ def _only(name: str, formats: Formats) -> None:
 
 
 def _quantized(module: Any, formats: Formats) -> Any:
-    """The float network `module` in these formats: its input, its activations and its weights."""
+    """The float sequence `module` in these formats: its input, its activations and its weights.
+
+    Pixels have no sign where integers need none. In block formats the first layer is of 8-bit integers: it sums over
+    pixels, of which there is one channel, or a number that blocks do not divide.
+    """
+    from torch import nn
+
     from hwgen.quant import quantize
 
     weight, activation = (None if name == FLOAT else name for name in (formats.weight, formats.activation))
-    first = None
-    if activation is not None and re.fullmatch(r"int\d+", activation):
-        first = f"u{activation}"  # pixels have no sign either
-    return quantize(module, weight, activation, formats.multiplier, first=first)
+    if _is_block(weight) or _is_block(activation):
+        first = quantize(module[:1], "int8", "uint8")
+        return nn.Sequential(*first, *quantize(module[1:], weight, activation, formats.multiplier))
+    pixels = f"u{activation}" if re.fullmatch(r"int\d+", activation or "") else None
+    return quantize(module, weight, activation, formats.multiplier, first=pixels)
+
+
+def _is_block(name: str | None) -> bool:
+    from hwgen.formats import BLOCKS, Block
+
+    return isinstance(BLOCKS.get(name or ""), Block) or (name or "").startswith("block<")
 
 
 MODELS = {
@@ -212,7 +228,7 @@ MODELS = {
     "tfc": Model("784-64-64-64-10 perceptron", "mnist", (784,), _tfc, Formats()),
     "tfc-w2a2": Model("tfc, weights and activations of 2 bits", "mnist", (784,), _tfc_w2a2, Formats("int2", "uint2")),
     "tfc-w1a1": Model("tfc, of signs", "mnist", (784,), _tfc_w1a1, Formats("bipolar", "bipolar")),
-    "fmnist-cnn": Model("three convolutions, linear", "fashion-mnist", (1, 28, 28), _fmnist_cnn, Formats()),
+    "fmnist-cnn": Model("four convolutions", "fashion-mnist", (1, 28, 28), _fmnist_cnn, Formats()),
     "fmnist-pool": Model("three convolutions, maximum, linear", "fashion-mnist", (1, 28, 28), _fmnist_pool, Formats()),
 }
 """The networks, by name."""

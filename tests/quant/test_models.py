@@ -34,7 +34,7 @@ def test_the_examples_are_configurations(path: Path) -> None:
     assert tuple(getattr(out, "value", out).shape) == (2, 10)
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("fmnist-cnn", 26458), ("fmnist-pool", 23098)])
+@pytest.mark.parametrize(("name", "parameters"), [("fmnist-cnn", 38442), ("fmnist-pool", 23098)])
 def test_a_network_in_float(name: str, parameters: int) -> None:
     module = models.build(name, "float32", "float32")
     assert not any("Quant" in type(part).__name__ for part in module.modules())
@@ -44,6 +44,16 @@ def test_a_network_in_float(name: str, parameters: int) -> None:
 def test_pixels_of_integers_have_no_sign() -> None:
     module = models.build("digits-mlp", "int4", "int4")
     assert not module[0].input_quant.is_signed
+
+
+@pytest.mark.parametrize(("name", "own"), [("mxfp4", False), ("block<e2m1,e8m0,16>", False), ("dfp16", True)])
+def test_the_first_layer_of_a_network_in_blocks_is_of_integers(name: str, own: bool) -> None:
+    first = models.build("tfc", name, name)[0]
+    formats = [
+        getattr(getattr(q.tensor_quant, "format", None), "name", "int8")
+        for q in (first.weight_quant, first.input_quant)
+    ]
+    assert formats == [name if own else "int8"] * 2
 
 
 def test_the_data_of_a_job_have_the_shape_of_the_network(tmp_path: Path) -> None:
