@@ -14,6 +14,12 @@ from hwgen.gateware.pipeline import counter, register
 from hwgen.ir import TensorType
 
 
+def check_pool(op: ops.Pool, x: TensorType) -> None:
+    """Raises HwgenError unless `op` knows that the codes are minifloats where they are."""
+    if op.input_format != (x.format if isinstance(x.format, Minifloat) else None):
+        raise HwgenError(f"a maximum of {x.codes_format.name} codes needs that input_format if they are minifloats")
+
+
 class Pool(wiring.Component):
     """The maximum or the sum of each channel over the `taps` pixels of a window, C channels in C / lanes beats each.
 
@@ -29,9 +35,7 @@ class Pool(wiring.Component):
 
     def __init__(self, op: ops.Pool, x: TensorType, lanes: int):
         y = op.infer(x)
-        expected = x.format if isinstance(x.format, Minifloat) else None
-        if op.input_format != expected:
-            raise HwgenError(f"a maximum of {x.codes_format.name} codes needs that input_format if they are minifloats")
+        check_pool(op, x)
         self.op, self.x = op, x
         self.input, self.output = beats_of(x, lanes), beats_of(y, lanes)
         self.pixel = y.channels // lanes

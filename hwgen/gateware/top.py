@@ -17,12 +17,15 @@ from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.matvec import MatVec
+from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
+from hwgen.gateware.window import Window, check_window
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.cost import check_folding, lanes_behind
+from hwgen.ops.cost import check_folding, queue_depth, stream_lanes
+from hwgen.ops.cost_window import is_wire
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,12 @@ BUILDERS = {
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
     ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
+    ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
+    ops.Pool: lambda node, x, lanes, folding: Pool(node.op, x, lanes),
 }
+
+# What is looked at before anything is built: each raises HwgenError for an operation that cannot be.
+CHECKS = {ops.Window: check_window, ops.Pool: check_pool}
 
 KINDS = {
     MatVec: "matvec",
@@ -73,6 +81,8 @@ KINDS = {
     Requantize: "requantize",
     BlockQuantize: "block_quantize",
     ArgMax: "argmax",
+    Window: "window",
+    Pool: "pool",
     Fifo: "fifo",
     Gather: "width",
     Scatter: "width",
@@ -101,64 +111,68 @@ def check(graph: Graph, folding: Folding) -> list[Node]:
     nodes = chain(graph)
     check_folding(graph, folding)
     for node in nodes:
+        x = graph.types[node.inputs[0]]
+        if is_wire(node.op, x):
+            continue
         if type(node.op) not in BUILDERS:
             raise UnsupportedError(f"node {node.name!r}: no gateware computes {node.op.kind}")
         try:
-            check_decodable(graph.types[node.inputs[0]].codes_format)
-        except UnsupportedError as error:
-            raise UnsupportedError(f"node {node.name!r}: {error}") from error
+            check_decodable(x.codes_format)
+            if type(node.op) in CHECKS:
+                CHECKS[type(node.op)](node.op, x)
+        except HwgenError as error:
+            raise type(error)(f"node {node.name!r}: {error}") from error
+    if all(is_wire(node.op, graph.types[node.inputs[0]]) for node in nodes):
+        raise UnsupportedError(f"graph {graph.name!r} computes nothing: its codes come out as they went in")
     return nodes
 
 
-def _first_lanes(nodes: list[Node], folding: Folding) -> int:
-    """Lanes of the accelerator's input: the SIMD lanes of the first matrix unit, or one."""
-    return next((folding[node.name].simd for node in nodes if isinstance(node.op, ops.MatVec)), 1)
-
-
-def _narrow(source: MatVec) -> list[wiring.Component]:
-    """A converter to the fewest lanes that still carry all sums before the matrix unit has the next ones.
-
-    So the units behind it have a lane for as many channels as they have clocks for.
-    """
-    lanes = lanes_behind(source.op, source.fold)
-    return [Scatter(source.output, lanes)] if lanes < source.output.lanes else []
-
-
-def _bridge(beats: Beats, fold: Fold, x: TensorType) -> list[wiring.Component]:
-    """Components between a stream and a matrix unit that reads tensor `x`.
-
-    To more lanes, then a queue of one frame, then to fewer: so nothing before the queue ever has to wait within a
-    frame, and the matrix unit fills at one beat a clock. A unit that takes a beat in every clock needs no storage,
-    but a short queue ends the chain of stalls.
-    """
+def _convert(beats: Beats, lanes: int, queue: int = 0) -> list[wiring.Component]:
+    """Components that bring a stream to `lanes` lanes: to more, then a queue of so many beats, then to fewer."""
     components: list[wiring.Component] = []
-    wide = math.lcm(beats.lanes, fold.simd)
+    wide = math.lcm(beats.lanes, lanes)
     if wide > beats.lanes:
         components.append(Gather(beats, wide))
         beats = components[-1].output
-    components.append(Fifo(beats, beats.beats))
-    if wide > fold.simd:
-        components.append(Scatter(beats, fold.simd))
+    if queue:
+        components.append(Fifo(beats, queue))
+    if wide > lanes:
+        components.append(Scatter(beats, lanes))
     return components
 
 
+def _bridge(source: wiring.Component, fold: Fold, x: TensorType) -> list[wiring.Component]:
+    """Components between a source and a matrix unit that reads tensor `x`.
+
+    A matrix unit takes a vector at one beat a clock, then nothing while it works on it. The queue takes what comes in
+    the meantime, so that nothing before it has to wait for long, and vectors are there when the unit wants them; it
+    also ends the chain of stalls. hwgen.ops.cost_layers.queue_depth tells how long it has to be for that.
+    """
+    lanes = source.output.lanes
+    windows = isinstance(source, Window)
+    return _convert(source.output, fold.simd, queue_depth(x, lanes, math.lcm(lanes, fold.simd), windows=windows))
+
+
 def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node | None]]:
-    """All components in the order of the stream, each with the node it computes, or None."""
+    """All components in the order of the stream, each with the node it computes, or None.
+
+    A node that leaves the stream as it is has none.
+    """
     nodes = check(graph, folding)
-    lanes = _first_lanes(nodes, folding)
+    lanes = stream_lanes(graph, folding)
     found: list[tuple[wiring.Component, Node | None]] = []
     for node in nodes:
+        if node.name not in lanes:
+            continue
         x = graph.types[node.inputs[0]]
         source = found[-1][0] if found else None
+        between: list[wiring.Component] = []
         if source and isinstance(node.op, ops.MatVec):
-            between = _bridge(source.output, folding[node.name], x)
-        elif isinstance(source, MatVec):
-            between = _narrow(source)
-        else:
-            between = []
+            between = _bridge(source, folding[node.name], x)
+        elif source:
+            between = _convert(source.output, lanes[node.name])
         found += [(component, None) for component in between]
-        lanes = found[-1][0].output.lanes if found else lanes
-        found.append((BUILDERS[type(node.op)](node, x, lanes, folding), node))
+        found.append((BUILDERS[type(node.op)](node, x, lanes[node.name], folding), node))
     return found
 
 

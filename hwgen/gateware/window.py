@@ -19,6 +19,16 @@ from hwgen.ops.cost import wants_block_ram
 from hwgen.ops.cost_window import line_buffer
 
 
+def check_window(op: ops.Window, x: TensorType) -> None:
+    """Raises HwgenError where gateware cannot make the windows: padding without a code, blocks across pixels."""
+    if any(op.padding) and op.pad is None:
+        raise HwgenError("padding of codes needs the code that it is made of")
+    if isinstance(x.format, Blocked) and x.channels % x.format.block.size:
+        raise HwgenError(
+            f"windows keep blocks whole: blocks of {x.format.block.size} do not divide {x.channels} channels"
+        )
+
+
 class Window(wiring.Component):
     """The window of each position of an image, row by row: kh * kw pixels, row by row, of C / lanes beats each.
 
@@ -32,28 +42,21 @@ class Window(wiring.Component):
     enable freezes the output while a beat waits.
     Pipeline: position, address, buffer: depth = 2 clocks from a beat's turn to the output.
     Interval: the greater of input beats and output beats, clocks a frame; the buffer has enough rows for that
-    (hwgen.ops.cost_window.line_buffer). Latency: of the first frame, source always valid; a row of windows of
-    n = output beats / rows of windows beats starts at max(end of the row before, row_beats * image rows known + 1), and
-    the last beat is out 1 clock after the end of the last one.
+    (hwgen.ops.cost_window.line_buffer). Latency: LineBuffer.latency(depth).
     Raises HwgenError if lanes do not divide the channels or a block, or padding has no code.
     """
 
     depth = 2
 
     def __init__(self, op: ops.Window, x: TensorType, lanes: int):
-        if any(op.padding) and op.pad is None:
-            raise HwgenError("padding of codes needs the code that it is made of")
-        if isinstance(x.format, Blocked) and x.channels % x.format.block.size:
-            raise HwgenError(
-                f"windows keep blocks whole: blocks of {x.format.block.size} do not divide {x.channels} channels"
-            )
+        check_window(op, x)
         self.op, self.x = op, x
         self.buffer = line_buffer(op, x, lanes)
         self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
         self.positions = op.positions(*x.shape[:2])
         self.pixel = x.channels // lanes
         self.interval = self.buffer.interval
-        self.latency = timing.spans(self.input.beats, [self.timing])[0][1]
+        self.latency = self.buffer.latency(self.depth)
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
     def timing(self, sink: timing.Push) -> timing.Push:

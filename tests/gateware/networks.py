@@ -48,3 +48,37 @@ def mlp(sizes, rng, *, weight="int4n", act="uint4", x="uint4", requantize=False,
     if argmax:
         add("argmax", ops.ArgMax())
     return Graph("mlp", (value,), tuple(nodes), (tensor,))
+
+
+def chain(x: TensorType, *steps) -> Graph:
+    """A graph of operations one behind the other; nodes are called after their kinds and places: window0, matvec1."""
+    kind, nodes, tensor = x, [], "x"
+    for place, op in enumerate(steps):
+        name = f"{op.kind.lower()}{place}"
+        nodes.append(Node(name, op, (tensor,), f"{name}_out"))
+        kind, tensor = op.infer(kind), f"{name}_out"
+    return Graph("chain", (Value("x", x),), tuple(nodes), (tensor,))
+
+
+def cnn(x: TensorType, layers, rng) -> Graph:
+    """Layers of small networks on images: (out channels, window) or a pool's window; thresholds behind matrix units,
+    but for the last."""
+    kind, steps = x, []
+
+    def add(op):
+        nonlocal kind
+        steps.append(op)
+        kind = op.infer(kind)
+
+    for place, layer in enumerate(layers):
+        out, window = layer if isinstance(layer, tuple) else (None, layer)
+        add(window)
+        if out is None:
+            add(ops.Pool("max", window.taps))
+            continue
+        add(ops.MatVec(rng.integers(-3, 4, (out, kind.channels)), Int(3), input_format=kind.format))
+        if place + 1 < len(layers):
+            low, high = ops.integer_range(kind)
+            table = np.sort(rng.integers(low // 3, high // 3 + 1, (out, 3)), axis=1)
+            add(ops.Thresholds(table, 0, Int(2, is_signed=False)))
+    return chain(x, *steps)
