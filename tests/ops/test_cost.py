@@ -8,7 +8,7 @@ from hwgen import formats, ops
 from hwgen.errors import HwgenError
 from hwgen.formats import Int
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
-from hwgen.ops import cost
+from hwgen.ops import cost, cost_window
 
 
 def mlp(sizes=(64, 32, 32, 10), weight="int4n", act="uint4", extra=()):
@@ -108,3 +108,55 @@ def test_what_is_not_known_is_none():
     assert cost.estimate(graph, {"fc0": Fold(2, 2)}).lut is None
     with pytest.raises(HwgenError, match="the cost of node 'fc0' or of those behind it is not known"):
         cost.choose_folding(graph, 64)
+
+
+def window(size, stride=1, padding=0):
+    return ops.Window((size, size), (stride, stride), (padding,) * 4, pad=0)
+
+
+def image_network(*steps):
+    x = TensorType((8, 8, 6), Int(4))
+    kind, nodes, tensor = x, [], "x"
+    for place, step in enumerate(steps):
+        op = ops.MatVec(np.ones((step, kind.channels)), Int(2)) if isinstance(step, int) else step
+        nodes.append(Node(f"n{place}", op, (tensor,), f"n{place}_out"))
+        kind, tensor = op.infer(kind), f"n{place}_out"
+    return Graph("images", (Value("x", x),), tuple(nodes), (tensor,))
+
+
+@pytest.mark.parametrize("interval", [400, 1000, 5000])
+def test_lanes_of_units_that_read_windows_divide_a_pixel(interval):
+    graph = image_network(window(3), 8, window(2, 2), ops.Pool("max", 4), window(2), 4)
+    folding = cost.choose_folding(graph, interval)
+    lanes = cost.stream_lanes(graph, folding)
+    assert 6 % folding["n1"].simd == 0
+    assert 8 % folding["n5"].simd == 0
+    assert (lanes["n0"], lanes["n4"]) == (folding["n1"].simd, folding["n5"].simd)
+    for name in ("n0", "n2", "n4"):
+        node = next(one for one in graph.nodes if one.name == name)
+        assert cost_window.line_buffer(node.op, graph.types[node.inputs[0]], lanes[name]).interval <= interval
+    assert cost.estimate(graph, folding).lut > 0
+
+
+def test_windows_that_are_too_slow_are_named_with_the_nearest_interval():
+    graph = image_network(1, window(1), 4, window(5), ops.Pool("max", 25))
+    message = "node 'n3' takes 400 clocks a frame on 4 lanes, so an interval of 100 is out of reach; the nearest is 400"
+    with pytest.raises(HwgenError, match=re.escape(message)):
+        cost.choose_folding(graph, 100)
+    graph = image_network(window(3, 3), 1)
+    message = "node 'n1' takes 64 clocks a frame fully unrolled (PE=1, SIMD=6), so an interval of 50 is out of reach; "
+    with pytest.raises(HwgenError, match=re.escape(message + "the nearest is 64")):
+        cost.choose_folding(graph, 50)
+
+
+@pytest.mark.parametrize(
+    ("op", "rows"),
+    [(window(3, 1, 1), 5), (window(3), 7), (window(2, 2), 5), (window(8), None), (window(1), None), (window(1, 2), 5)],
+)
+def test_rows_of_a_line_buffer(op, rows):
+    x = TensorType((8, 8, 1), Int(4))
+    if rows is None:
+        assert cost_window.is_wire(op, x)
+    else:
+        assert not cost_window.is_wire(op, x)
+        assert cost_window.line_buffer(op, x, 1).rows == rows
