@@ -32,7 +32,7 @@ def test_a_network_is_bit_exact(name: str, multiplier: str, build: Path, monkeyp
     monkeypatch.setenv("FORMAT", name)
     model = build / name / f"digits-{name}.onnx"
     if not model.exists():
-        trained = train.train(train.load_recipe(RECIPE), build / name, epochs=3)
+        trained = train.train(train.load_recipe(RECIPE).changed(epochs=3), build / name)
         assert trained.accuracy > 0.8
     data = inputs.read_data(None, model)
     assert data is not None
@@ -53,5 +53,5 @@ def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         hwgen.HwgenError,
         match=r"FORMAT=e9m9 is none of e4m3, e5m2, e3m2, e2m3, e2m1, mxfp4, mxfp6e3m2, mxf.*, mxint8, dfp16",
     ):
-        train.train(train.load_recipe(RECIPE), tmp_path, epochs=1)
+        train.train(train.load_recipe(RECIPE).changed(epochs=1), tmp_path)
     assert not np.any(list(tmp_path.iterdir()))
