@@ -43,7 +43,11 @@ Requantize = Annotated[
     str, typer.Option("--requantize", help="How layers round: auto, thresholds (exact) or dyadic (multiply-shift).")
 ]
 Multiplier = Annotated[
-    str, typer.Option("--multiplier", help="exact; or lmul, mitchell, lmul_formula_trunc for networks of minifloats.")
+    str | None,
+    typer.Option(
+        "--multiplier",
+        help="exact; or lmul, mitchell, lmul_formula_trunc for networks of minifloats. Default: as it was trained.",
+    ),
 ]
 BuildRoot = Annotated[Path, typer.Option("--build", help="Where generated files go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
@@ -82,7 +86,7 @@ def _accelerator(
     interval: int | None,
     clock: float | None,
     requantize: str,
-    multiplier: str,
+    multiplier: str | None,
     root: Path,
 ) -> Accelerator:
     from hwgen import compiler, inputs
@@ -107,7 +111,7 @@ def compile(  # noqa: A001  (the command's name)
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 0,
@@ -135,7 +139,7 @@ def verify(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 1,
@@ -154,8 +158,8 @@ def verify(
     accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
-        # The float run multiplies exactly, so that another multiplier has nothing to be compared with.
-        imported = inputs.read_imported(model) if multiplier == "exact" else None
+        # The float run multiplies as it was trained, so that another multiplier has nothing to be compared with.
+        imported = inputs.read_imported(model) if multiplier is None else None
         checked = accelerator.verify(data, frames, seed, uart, imported, tell)
     if as_json:
         console.print_json(checked)
@@ -174,7 +178,7 @@ def run(
     manifest: Annotated[Path | None, typer.Option(help="Folder or manifest.json of the board's accelerator.")] = None,
     real: Annotated[bool, typer.Option("--real", help="Write real outputs instead of codes.")] = False,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
 ) -> None:
     """Run a network: on the golden model, on a simulated board or on a real one."""
     from hwgen import golden, inputs, runtime
@@ -200,7 +204,7 @@ def bitstream(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
     allow_timing_failure: Annotated[
         bool, typer.Option("--allow-timing-failure", help="Keep a bitstream that misses the board's clock.")
@@ -232,7 +236,7 @@ def report(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
@@ -257,7 +261,7 @@ def flash(
     interval: Interval = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
-    multiplier: Multiplier = "exact",
+    multiplier: Multiplier = None,
     build: BuildRoot = Path("build"),
 ) -> None:
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""

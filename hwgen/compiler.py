@@ -42,7 +42,7 @@ LUT_SHARE = 0.6
 """The most of a board's LUTs that a folding may be estimated to take when hwgen chooses it."""
 
 
-def load(path: Path | str, requantize: str = "auto", multiplier: str = "exact") -> Graph:
+def load(path: Path | str, requantize: str = "auto", multiplier: str | None = None) -> Graph:
     """The frozen graph of a QONNX file; `requantize` and `multiplier` as in `hwgen.passes.freeze`.
 
     Raises HwgenError for a file that cannot be read, UnsupportedError naming the node for a network that cannot
@@ -53,7 +53,7 @@ def load(path: Path | str, requantize: str = "auto", multiplier: str = "exact") 
     return passes.freeze(qonnx.load(path), requantize, multiplier)
 
 
-def from_brevitas(module: Any, example_input: Any, requantize: str = "auto", multiplier: str = "exact") -> Graph:
+def from_brevitas(module: Any, example_input: Any, requantize: str = "auto", multiplier: str | None = None) -> Graph:
     """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise."""
     from hwgen.frontends import brevitas
 

@@ -89,7 +89,9 @@ def _run(module: Any, example: Any) -> dict[int, Array]:
 def _is_layer(module: Any) -> bool:
     import torch
 
-    return module.__module__.startswith(("brevitas.", "torch.nn")) and not isinstance(module, torch.nn.Sequential)
+    return module.__module__.startswith(("brevitas.", "torch.nn", "hwgen.quant")) and not isinstance(
+        module, torch.nn.Sequential
+    )
 
 
 def _trace(module: Any) -> tuple[Any, dict[str, Any]]:

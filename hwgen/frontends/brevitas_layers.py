@@ -133,7 +133,8 @@ def _quant_linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array]
     _append_activation(chain, f"{name}.input", layer.input_quant, seen, refuse)
     if not layer.weight_quant.is_quant_enabled:
         raise refuse("its weights are not quantized")
-    append_dense(chain, name, f"{name}.product", _weights(layer.weight_quant, layer.quant_weight(), 2, refuse), refuse)
+    weights = _weights(layer.weight_quant, layer.quant_weight(), 2, refuse)
+    append_dense(chain, name, f"{name}.product", weights, refuse, getattr(layer, "multiplier", "exact"))
     _append_bias(chain, name, layer, seen, refuse)
     _append_activation(chain, f"{name}.output", layer.output_quant, seen, refuse)
 
@@ -156,7 +157,8 @@ def _quant_conv(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], 
     if rank == 1:
         weights = replace(weights, codes=weights.codes[:, :, None], scale=weights.scale[:, :, None])
     slide = images.geometry(layer.kernel_size, layer.stride, _padding(layer, refuse), layer.dilation)
-    images.append_conv(chain, name, f"{name}.product", weights, slide, int(layer.groups), refuse)
+    multiplier = getattr(layer, "multiplier", "exact")
+    images.append_conv(chain, name, f"{name}.product", weights, slide, int(layer.groups), refuse, multiplier)
     _append_bias(chain, name, layer, seen, refuse)
     _append_activation(chain, f"{name}.output", layer.output_quant, seen, refuse)
 
@@ -219,7 +221,10 @@ def _weights(proxy: Any, weight: Any, rank: int, refuse: Refuse) -> Weights:
 
 
 def _linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    raise refuse("its weights are not quantized: use brevitas.nn.QuantLinear")
+    if not hasattr(layer, "weight_quant"):
+        raise refuse("its weights are not quantized: use brevitas.nn.QuantLinear")
+    # hwgen.quant's layer of the same name.
+    _quant_linear(chain, name, layer, seen, refuse)
 
 
 def _batch_norm(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:

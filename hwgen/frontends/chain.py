@@ -162,7 +162,9 @@ class Weights:
     zero_point: int
 
 
-def append_dense(chain: Chain, name: str, output: str, weights: Weights, refuse: Refuse) -> None:
+def append_dense(
+    chain: Chain, name: str, output: str, weights: Weights, refuse: Refuse, multiplier: str = "exact"
+) -> None:
     """A matrix product; the scale must be one for each output."""
     if weights.format.bits > MAX_BITS:
         raise refuse(f"its weights have {weights.format.bits} bits; at most {MAX_BITS} are supported")
@@ -171,4 +173,4 @@ def append_dense(chain: Chain, name: str, output: str, weights: Weights, refuse:
         raise refuse("its weights have a different scale for each input; one number or one per output is supported")
     per_output = tuple(float(s) for s in scale[:, 0])
     per_output = per_output[:1] if len(set(per_output)) == 1 else per_output
-    chain.append(name, Dense(weights.codes, weights.format, per_output, weights.zero_point), output)
+    chain.append(name, Dense(weights.codes, weights.format, per_output, weights.zero_point, multiplier), output)

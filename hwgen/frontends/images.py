@@ -82,7 +82,14 @@ def append_reshape(chain: Chain, name: str, output: str, shape: tuple[int, ...])
 
 
 def append_conv(
-    chain: Chain, name: str, output: str, weights: Weights, slide: Geometry, groups: int, refuse: Refuse
+    chain: Chain,
+    name: str,
+    output: str,
+    weights: Weights,
+    slide: Geometry,
+    groups: int,
+    refuse: Refuse,
+    multiplier: str = "exact",
 ) -> None:
     """A convolution; the codes of `weights` have shape (out, in / groups, kh, kw).
 
@@ -101,7 +108,7 @@ def append_conv(
         scale = np.broadcast_to(scale[..., :1], codes.shape)
     flat = replace(weights, codes=codes.reshape(out, -1), scale=scale.reshape(out, -1))
     _append_window(chain, name, output, Window(slide.kernel, slide.stride, slide.padding, slide.dilation))
-    append_dense(chain, name, output, flat, refuse)
+    append_dense(chain, name, output, flat, refuse, multiplier)
 
 
 def _spread(codes: np.ndarray, groups: int, zero: int) -> np.ndarray:

@@ -59,10 +59,26 @@ class MatVec(Op):
         bias = np.broadcast_to(np.asarray(self.bias, dtype=np.int64), (weight.shape[0],))
         freeze(self, weight=weight, bias=bias)
 
-    @property
+    @cached_property
     def worth(self) -> Codes:
         """The weights in units of their own grid, shape (out, in)."""
         return on_grid(self.weight_format, self.weight)
+
+    @cached_property
+    def magnitudes(self) -> tuple[int, int]:
+        """(least, greatest) |weight| in units of the weights' own grid."""
+        magnitude = np.abs(self.worth)
+        return int(magnitude.min()), int(magnitude.max())
+
+    @cached_property
+    def signed_digits(self) -> Codes:
+        """Digits other than 0 of the weights' canonical signed-digit form: summands a row is made of, shape (out,).
+
+        Their number in w is that of ones in w xor 3w (H. Prodinger, On binary representations of integers with
+        digits -1, 0, 1, Integers 0, 2000, A08).
+        """
+        magnitude = np.abs(self.worth)
+        return np.asarray(np.bitwise_count(magnitude ^ (3 * magnitude)).sum(axis=1, dtype=np.int64))
 
     def unit(self, x: TensorType) -> int:
         """The exponent of one unit of the accumulator, before scales."""
@@ -85,10 +101,17 @@ class MatVec(Op):
 
     def accumulator_range(self, x: TensorType) -> tuple[int, int]:
         """(least, greatest) final sum over all channels, for any input codes of type `x`."""
-        low, high = self.product_range(x)
-        # Zero stays inside, since an empty sum starts there.
-        least, greatest = _total(low, self.bias, min), _total(high, self.bias, max)
-        return min(least, 0), max(greatest, 0)
+        if x.codes_format not in self._ranges:
+            low, high = self.product_range(x)
+            # Zero stays inside, since an empty sum starts there.
+            least, greatest = _total(low, self.bias, min), _total(high, self.bias, max)
+            self._ranges[x.codes_format] = min(least, 0), max(greatest, 0)
+        return self._ranges[x.codes_format]
+
+    @cached_property
+    def _ranges(self) -> dict[Format, tuple[int, int]]:
+        """Accumulator ranges that have been found, by the format of x: millions of weights take a while."""
+        return {}
 
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs

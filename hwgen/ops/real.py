@@ -91,13 +91,15 @@ class Quantize(Op):
 class Dense(Op):
     """y[o] = sum over i of weight_scale[o] * (worth(weight[o, i]) - weight_zero_point) * x[i].
 
-    weight: codes of `format`, shape (out, in); scale: one or one per output channel.
+    weight: codes of `format`, shape (out, in); scale: one or one per output channel. multiplier: what the network was
+    trained with: "exact", or one of CODE_MULTIPLIERS, which work on codes, so that such a product has no `run`.
     """
 
     weight: npt.NDArray[np.int64]
     format: Format
     scale: tuple[float, ...] = (1.0,)
     zero_point: int = 0
+    multiplier: str = "exact"
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.int64)
@@ -115,6 +117,8 @@ class Dense(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
+        if self.multiplier != "exact":
+            raise HwgenError(f"products by {self.multiplier} are of codes: freeze the network first")
         worth = self.format.decode(self.weight) - self.zero_point
         return np.asarray(x @ (worth * np.array(self.scale)[:, None]).T)
 

@@ -34,18 +34,19 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
 """Every step, in order. Each takes a graph and gives a new one that computes the same."""
 
 
-def freeze(graph: Graph, requantize: str = "auto", multiplier: str = "exact") -> Graph:
+def freeze(graph: Graph, requantize: str = "auto", multiplier: str | None = None) -> Graph:
     """The frozen integer graph of an imported one.
 
     requantize: "auto", "thresholds" or "dyadic", see `absorb_requantizers`.
-    multiplier: of every matrix unit: "exact", or "lmul", "mitchell" or "lmul_formula_trunc" for networks whose weights
-    and activations are of one minifloat format; then the network is no longer the one that was trained with products.
+    multiplier: of every matrix unit; None: what the network was trained with. "exact", or "lmul", "mitchell" or
+    "lmul_formula_trunc" for networks whose weights and activations are of one minifloat format; with another than
+    its own the network is no longer the one that was trained.
     Every parameter counts as the exact number that its float is; a batch-norm's square root as its float64 value.
     A node keeps its name, and a tensor of quantized codes the name that it was imported with.
     Raises UnsupportedError naming the node that cannot become integer hardware, and why.
     """
     verify(graph, "imported")
-    options: dict[object, dict[str, str]] = {
+    options: dict[object, dict[str, str | None]] = {
         absorb_requantizers: {"requantize": requantize},
         lower_dense: {"multiplier": multiplier},
     }

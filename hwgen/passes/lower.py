@@ -52,16 +52,20 @@ def _moved(affine: Node, node: Node, dense: Dense) -> Affine:
     return Affine(np.array([mul]), through, np.array([div]))
 
 
-def lower_dense(graph: Graph, multiplier: str = "exact") -> Graph:
+def lower_dense(graph: Graph, multiplier: str | None = None) -> Graph:
     """Replace every Dense by a MatVec on the codes that it reads, zero points folded in.
 
     acc = sum (w - zw) (x - zx): zw goes into the weights, whose format then is the narrowest that holds them, and
     zx * sum (w - zw) into the bias. The scale of the sum is the product of both scales, in float64, which is exact
-    for float32 parameters. multiplier: see MatVec. Raises UnsupportedError for an input that is not codes, or has a
-    scale per channel, or operands that the multiplier does not take.
+    for float32 parameters. multiplier: see MatVec; None: what each Dense has.
+    Raises UnsupportedError for an input that is not codes, or has a scale per channel, or operands that the
+    multiplier does not take.
     """
     nodes = chain(graph)
-    lowered = [replace(n, op=_matvec(graph, n, n.op, multiplier)) if isinstance(n.op, Dense) else n for n in nodes]
+    lowered = [
+        replace(n, op=_matvec(graph, n, n.op, multiplier or n.op.multiplier)) if isinstance(n.op, Dense) else n
+        for n in nodes
+    ]
     return rebuilt(graph, lowered)
 
 
