@@ -62,7 +62,9 @@ class MatVec(Op):
     @cached_property
     def worth(self) -> Codes:
         """The weights in units of their own grid, shape (out, in)."""
-        return on_grid(self.weight_format, self.weight)
+        worth = on_grid(self.weight_format, self.weight)
+        worth.setflags(write=False)
+        return worth
 
     @cached_property
     def magnitudes(self) -> tuple[int, int]:
@@ -158,7 +160,11 @@ def _check_width(bits: int, most: int = MAX_ACCUMULATOR_BITS) -> None:
 
 
 def _total(ends: Codes, bias: Codes, pick: Callable[[Iterable[int]], int]) -> int:
-    """The extreme over all outputs of bias + the sum of products; Python integers, so that nothing can wrap."""
+    """The extreme over all outputs of bias + the sum of products; Python integers where int64 could wrap."""
+    most = max(abs(int(ends.min())), abs(int(ends.max()))) * ends.shape[1] + int(np.abs(bias).max())
+    if most < 2**62:
+        sums = bias + ends.sum(axis=1)
+        return int(pick((int(sums.min()), int(sums.max()))))
     return int(pick(int(b) + sum(map(int, row)) for b, row in zip(bias, ends, strict=True)))
 
 

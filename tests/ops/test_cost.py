@@ -34,6 +34,13 @@ def test_signed_digits_add_up_and_never_touch(value):
     assert (np.diff([shift for shift, _ in digits]) > 1).all()
 
 
+def test_a_matrix_knows_its_digits_and_magnitudes():
+    weight = np.arange(-2047, 2049).reshape(64, 64)
+    op = ops.MatVec(weight, Int(13))
+    assert op.signed_digits.tolist() == [sum(len(cost.signed_digits(int(w))) for w in row) for row in weight]
+    assert op.magnitudes == (0, 2048)
+
+
 @pytest.mark.parametrize("interval", [1, 10, 32, 64, 100, 1000, 5000])
 def test_a_chosen_folding_keeps_the_interval_and_divides_the_layers(interval):
     graph = mlp()
