@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen.gateware import timing
 from hwgen.gateware.beat import signature
-from hwgen.gateware.pipeline import counter
+from hwgen.gateware.pipeline import APART, counter
 from hwgen.ir import Beats
 
 
@@ -31,7 +31,7 @@ class Fifo(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.storage = storage = Memory(shape=self.input.payload_bits, depth=self.size, init=[])
+        m.submodules.storage = storage = Memory(shape=self.input.payload_bits, depth=self.size, init=[], attrs=APART)
         write, read = storage.write_port(), storage.read_port()
         level = Signal(range(self.size + 1))
         # Registers of their own, so that the chains of valid and ready begin and end here.

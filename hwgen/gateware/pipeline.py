@@ -8,6 +8,9 @@ from amaranth.lib.memory import Memory
 
 from hwgen.ops.cost import wants_block_ram
 
+APART = {"no_rw_check": 1}
+"""Attributes of a memory that never reads what is written in the same clock: nothing is spent on what it would read."""
+
 
 def register(m: Module, enable: Value, value: Value, name: str, *, reset_less: bool = True) -> Signal:
     """`value` one enabled clock later. Data needs no reset; a valid bit does."""

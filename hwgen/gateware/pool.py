@@ -10,7 +10,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Minifloat
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.pipeline import counter, register
+from hwgen.gateware.pipeline import APART, counter, register
 from hwgen.ir import TensorType
 
 
@@ -93,7 +93,7 @@ class Pool(wiring.Component):
         self.totals = Signal(self.output.lane_bits, name="totals")
         if self.pixel == 1:
             return register(m, step, self.totals, "sofar")
-        m.submodules.sofar = memory = Memory(shape=self.output.lane_bits, depth=self.pixel, init=[])
+        m.submodules.sofar = memory = Memory(shape=self.output.lane_bits, depth=self.pixel, init=[], attrs=APART)
         write, read = memory.write_port(), memory.read_port()
         following = Mux(beat == self.pixel - 1, 0, beat + 1)
         m.d.comb += [

@@ -13,7 +13,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Blocked
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, signature
-from hwgen.gateware.pipeline import counter, register
+from hwgen.gateware.pipeline import APART, counter, register
 from hwgen.ir import TensorType
 from hwgen.ops.cost import wants_block_ram
 from hwgen.ops.cost_window import line_buffer
@@ -137,7 +137,7 @@ class Window(wiring.Component):
         that are free from the next clock on."""
         depth, width = self.buffer.depth, self.input.data_bits
         style = "block" if wants_block_ram(width, depth) else "distributed"
-        m.submodules.rows = memory = Memory(shape=width, depth=depth, init=[], attrs={"ram_style": style})
+        m.submodules.rows = memory = Memory(shape=width, depth=depth, init=[], attrs={"ram_style": style, **APART})
         write, read = memory.write_port(), memory.read_port()
         at, _, _ = counter(m, write.en, depth, "write")
         _, _, full = counter(m, write.en, self.buffer.row_beats, "column")
@@ -158,20 +158,13 @@ class Window(wiring.Component):
         top, left, bottom, right = op.padding
         height, width = self.x.shape[0], self.buffer.row_beats
         beat_end, j_end, i_end, x_end = ends
-        # The column counts beats: forth by taps and by positions, and back to the left.
+        # The column counts beats: forth by taps and by positions, back to the left, and to the first position.
         back = (kw - 1) * dw * pixel + pixel - 1
+        home = -((self.positions[1] - 1) * sw * pixel + back)
+        moves = (1, (dw - 1) * pixel + 1, -back, sw * pixel - back, home)
         column = Signal(range(-left * pixel, width + right * pixel + 1), name="at_column", init=-left * pixel)
         with m.If(step):
-            with m.If(~beat_end):
-                m.d.sync += column.eq(column + 1)
-            with m.Elif(~j_end):
-                m.d.sync += column.eq(column + dw * pixel - pixel + 1)
-            with m.Elif(~i_end):
-                m.d.sync += column.eq(column - back)
-            with m.Elif(~x_end):
-                m.d.sync += column.eq(column - back + sw * pixel)
-            with m.Else():
-                m.d.sync += column.eq(-left * pixel)
+            m.d.sync += column.eq(column + _chosen(m, (beat_end, j_end, i_end, x_end), moves, "column_move"))
         # The row moves down by taps, back up by positions, and on to the next row of windows, or the next frame.
         up = (kh - 1) * dh
         moves = (dh, -up, sh - up, height - top - ((self.positions[0] - 1) * sh - top + up))
@@ -183,15 +176,9 @@ class Window(wiring.Component):
             outside += [column < 0] * bool(left) + [column >= width] * bool(right)
         if top or bottom:
             row = Signal(range(-top, height + bottom + 1), name="at_row", init=-top)
+            moves = (dh, -up, sh - up, -((self.positions[0] - 1) * sh + up))
             with m.If(step & beat_end & j_end):
-                with m.If(~i_end):
-                    m.d.sync += row.eq(row + dh)
-                with m.Elif(~x_end):
-                    m.d.sync += row.eq(row - up)
-                with m.Elif(~last_row):
-                    m.d.sync += row.eq(row + sh - up)
-                with m.Else():
-                    m.d.sync += row.eq(-top)
+                m.d.sync += row.eq(row + _chosen(m, (i_end, x_end, last_row), moves, "row_move"))
             outside += [row < 0] * bool(top) + [row >= height] * bool(bottom)
         return address, _any(outside) if outside else None
 
@@ -201,15 +188,7 @@ class Window(wiring.Component):
         beat_end, j_end, i_end, x_end = ends
         rows, start = self.buffer.rows, -self.op.padding[0] % self.buffer.rows
         slot = Signal(range(rows), init=start)
-        move = Signal(range(rows))
-        with m.If(~i_end):
-            m.d.comb += move.eq(moves[0] % rows)
-        with m.Elif(~x_end):
-            m.d.comb += move.eq(moves[1] % rows)
-        with m.Elif(~last_row):
-            m.d.comb += move.eq(moves[2] % rows)
-        with m.Else():
-            m.d.comb += move.eq(moves[3] % rows)
+        move = _chosen(m, (i_end, x_end, last_row), [move % rows for move in moves], "slot_move")
         total = slot + move
         with m.If(step & beat_end & j_end):
             m.d.sync += slot.eq(Mux(total >= rows, total - rows, total))
@@ -219,6 +198,17 @@ class Window(wiring.Component):
                 with m.Case(n):
                     m.d.comb += place.eq(n * self.buffer.row_beats)
         return place
+
+
+def _chosen(m, ends, moves, name) -> Value:
+    """The first of `moves` whose loop, from the innermost, is not at its end; the last one where all are."""
+    low, high = min(moves), max(moves)
+    move = Signal(range(min(low, 0), max(high, 0) + 1), name=name)
+    m.d.comb += move.eq(moves[-1])
+    for end, value in reversed(list(zip(ends, moves, strict=False))):
+        with m.If(~end):
+            m.d.comb += move.eq(value)
+    return move
 
 
 def _all(conditions) -> Value:

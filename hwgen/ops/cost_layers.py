@@ -242,22 +242,23 @@ def _argmax(x: TensorType, lanes: int) -> Resources:
 
 
 def _window(op: Window, x: TensorType, lanes: int) -> Resources:
-    """The buffer of rows, and the counters that walk through it."""
+    """The buffer of rows, and the counters that walk through it: set on eight, within 13 % of their LUTs."""
     buffer = line_buffer(op, x, lanes)
     width, place = _word(x, lanes), max(1, (buffer.depth - 1).bit_length())
     counts = (*op.kernel, *op.positions(*x.shape[:2]), x.channels // lanes)
     steps = sum((count - 1).bit_length() for count in counts)
     padded = any(op.padding)
-    control = amount(lut=30 + 2 * steps + (7 + padded) * place, ff=25 + steps + (4 + padded) * place)
+    control = amount(lut=5 + 8.2 * steps + 1.75 * padded * place, ff=4 + 2 * steps + (3.3 + 1.15 * padded) * place)
     return add_up([_memory(width, buffer.depth), amount(lut=width * padded), control])
 
 
 def _pool(op: Pool, x: TensorType, lanes: int) -> Resources:
-    """What a window has come to, and a comparison or an adder a lane."""
+    """What a window has come to, and a comparison or an adder a lane: set on four, within 28 % of their LUTs."""
     y = op.infer(x)
     word, beats = _word(y, lanes), y.channels // lanes
-    lut = word * (2.5 if op.reduce == "max" else 1.5)
-    return add_up([amount(lut=lut + 20, ff=word + 15), _memory(word, beats) if beats > 1 else amount()])
+    steps = (op.taps - 1).bit_length() + (beats - 1).bit_length()
+    lut = word * (1.8 if op.reduce == "max" else 1.5) + 2.2 * steps + 8
+    return add_up([amount(lut=lut, ff=word + 15), _memory(word, beats) if beats > 1 else amount()])
 
 
 def _word(x: TensorType, lanes: int) -> int:
@@ -268,10 +269,12 @@ def _word(x: TensorType, lanes: int) -> int:
 
 
 def _memory(width: int, depth: int) -> Resources:
-    """A memory that is written and read: of LUTs, or of blocks of 18 kbit."""
-    if wants_block_ram(width, depth):
-        return _rom(width, depth)
-    return amount(lut=1.5 * width * -(-depth // 16), ff=width)
+    """A memory that is written and read: of LUTs, or of blocks of 18 kbit, whose words are chosen from by LUTs."""
+    if not wants_block_ram(width, depth):
+        return amount(lut=1.5 * width * -(-depth // 16), ff=width)
+    shapes = [(36 >> n, 512 << n) for n in range(6)]
+    wide, deep = min(((-(-width // w), -(-depth // d)) for w, d in shapes), key=math.prod)
+    return amount(lut=0.6 * width * (deep - 1), bram=wide * deep)
 
 
 def _scaled(one: Resources, times: int) -> Resources:
