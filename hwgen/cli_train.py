@@ -12,6 +12,9 @@ from hwgen import console
 if TYPE_CHECKING:
     from hwgen.quant.train import Job
 
+CALIBRATION = 512
+"""Training frames that a module is run on to be read."""
+
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Where to look for data sets first.")]
 
 
@@ -50,7 +53,7 @@ def train(
         result = training.train(job, folder, tell, restart)
     if result is None:  # not the first of several processes
         return
-    refused = _write_graph(job, folder) if result.qonnx else None
+    refused = write_graph(job, folder) if result.qonnx else None
     if as_json:
         shown = {"accuracy": result.accuracy, "folder": str(folder), "graph": refused}
         console.print_json({**asdict(result), **shown})
@@ -61,31 +64,28 @@ def train(
         console.out.print(f"network and data: {folder}/{result.name}.onnx, .npz")
         return
     console.out.print(f"not in QONNX: {result.qonnx}")
-    console.out.print(f"not for hardware yet: {refused}" if refused else f"network: {folder}/graph.json")
+    console.out.print(f"not for hardware yet: {refused}" if refused else f"network: {folder}/{result.name}.graph.json")
     console.out.print(f"weights and data: {folder}/{result.name}.weights.npz, .npz")
 
 
-def _write_graph(job: Job, folder: Path) -> str | None:
-    """Write the frozen network, read from the module itself, as <folder>/graph.json; or why it is not carried."""
-    import json
-
-    import numpy as np
-
-    from hwgen.compiler import from_brevitas
+def write_graph(job: Job, folder: Path) -> str | None:
+    """Write the network, read from the module itself, as <folder>/NAME.graph.json; or why hardware cannot carry it."""
+    from hwgen import inputs, passes
     from hwgen.errors import HwgenError
+    from hwgen.frontends.brevitas import from_brevitas
     from hwgen.quant import weights
-    from hwgen.tools.files import write_atomic
 
-    name, path = job.config.name, folder / "graph.json"
+    name = job.config.name
+    path = folder / f"{name}{inputs.GRAPH}"
     module = weights.load(job.model(), folder / f"{name}.weights.npz")
-    with np.load(folder / f"{name}.npz") as arrays:
-        example = arrays["x"][:1]
     try:
-        graph = from_brevitas(module, example, multiplier=job.config.multiplier or "exact")
+        # Frames that it was trained on: they give the window of block formats' scales.
+        graph = from_brevitas(module, job.data().x_train[:CALIBRATION], name)
+        passes.freeze(graph)
     except HwgenError as error:
         path.unlink(missing_ok=True)
         return str(error)
-    write_atomic(path, json.dumps(graph.to_json()))
+    inputs.write_graph(path, graph)
     return None
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from hwgen import golden, passes
 from hwgen.errors import HwgenError, MismatchError
 from hwgen.flow.boards import Board, load_board
-from hwgen.formats import Codes
+from hwgen.formats import Blocked, Codes
 from hwgen.inputs import DataSet
 from hwgen.ir import Fold, Folding, Graph
 from hwgen.ops import MatVec, cost
@@ -164,9 +164,16 @@ class Accelerator:
         """Input codes: those of `x`, at most `frames` of them; or random ones over the input's whole range."""
         if x is not None:
             return golden.input_codes(self.graph, x)[:frames]
-        low, high = self.graph.input_type.codes_format.code_range
+        fmt = self.graph.input_type.codes_format
+        low, high = fmt.code_range
         shape = (16 if frames is None else frames, *self.graph.input_type.shape)
-        return np.random.default_rng(seed).integers(low, high, shape, endpoint=True)
+        codes = np.random.default_rng(seed).integers(low, high, shape, endpoint=True)
+        if isinstance(fmt, Blocked):
+            # The numbers of a block have the scale of its first one.
+            first = np.arange(shape[-1]) // fmt.block.size * fmt.block.size
+            elements = np.where(fmt.is_number(codes), fmt.elements(codes), 0)
+            return fmt.join(fmt.scales(codes)[..., first], elements)
+        return np.where(fmt.is_number(codes), codes, 0)
 
     def simulate(self, x: npt.ArrayLike) -> Codes:
         """Output codes (frames, *shape) of the emitted Verilog in Verilator; `x` as in `golden.run`."""

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import hwgen
-from hwgen import golden, inputs, passes
+from hwgen import cli_train, golden, inputs, passes
 from hwgen.frontends import qonnx
 from hwgen.passes.ties import explain
 from hwgen.quant import train
+from hwgen.report import evaluate
 from tests.oracles.qonnx_executor import execute
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("formats")]
@@ -45,6 +46,30 @@ def test_a_network_is_bit_exact(name: str, multiplier: str, build: Path, monkeyp
     checked = accelerator.verify(data, FRAMES)
     assert checked["verify"]["bit_exact"]
     assert checked["verify"]["frames"] == FRAMES
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
+def test_a_network_of_blocks_is_bit_exact(name: str, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORMAT", name)
+    job = train.load_recipe(RECIPE).changed(epochs=3)
+    trained = train.train(job, build / name)
+    assert trained is not None
+    assert trained.accuracy > 0.8
+    assert cli_train.write_graph(job, build / name) is None
+    model = build / name / f"digits-{name}.graph.json"
+    imported, data = inputs.read_imported(model), inputs.read_data(None, model)
+    assert imported is not None
+    assert data is not None
+    assert data.logits is not None
+    frozen = passes.freeze(imported)
+    # The quantizers are hwgen's own: no code may differ but at proven float ties.
+    rows = evaluate.differences(imported, frozen, data.x, data.quantized, data.logits)
+    assert all(row["different"] == row["ties"] for row in rows)
+    accelerator = hwgen.compile(frozen, root=build)
+    checked = accelerator.verify(data, FRAMES)
+    assert checked["verify"]["bit_exact"]
+    assert checked["verify"]["frames"] == FRAMES
+    assert accelerator.verify(frames=10)["verify"]["bit_exact"]
 
 
 def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

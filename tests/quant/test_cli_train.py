@@ -143,7 +143,7 @@ def test_what_qonnx_cannot_say_becomes_a_graph(
     assert "not in QONNX: quantizer '2.act_quant' has the format mxfp4" in shown
     folder = Path("build/small")
     assert not (folder / "small.onnx").exists()
-    graph = inputs.read_model(folder)
+    graph = inputs.read_model(folder / "small.graph.json")
     with np.load(folder / "small.npz") as arrays:
         predicted = golden.predict(graph, arrays["x"]).argmax(1)
         assert (predicted == arrays["logits"].argmax(1)).mean() > 0.99
@@ -160,7 +160,7 @@ def test_a_network_that_hardware_does_not_have(
     shown = json.loads(capsys.readouterr().out)
     assert shown["qonnx"] == "its layers are not quantized"
     assert "weights are not quantized" in shown["graph"]
-    assert not Path("build/small/graph.json").exists()
+    assert not Path("build/small/small.graph.json").exists()
 
 
 def test_getting_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
