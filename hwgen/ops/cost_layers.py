@@ -148,7 +148,8 @@ def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     kind = products_of(op, x, fold)
     if kind == "blocks":
         return _block_matvec(op, x, fold)
-    stored = 1 if len(set(np.abs(op.worth).ravel().tolist())) == 1 else magnitude + 1
+    sizes = np.abs(op.worth)
+    stored = 1 if sizes.min() == sizes.max() else magnitude + 1
     parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
     # Accumulators with the choice of what they start from, flags, counters.
     parts.append(amount(lut=fold.pe * acc * (2 if synapse_folds > 1 else 1) + 45, ff=fold.pe * acc + 50))

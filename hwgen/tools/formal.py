@@ -1,4 +1,5 @@
-"""Formal equivalence of combinational modules by the SAT solver of Yosys: for all inputs, or with a counterexample."""
+"""Proofs by the SAT solver of Yosys, for all inputs or with a counterexample: equality of combinational modules, and
+what holds in every clock of a sequential one."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from hwgen.errors import MismatchError, ToolFailedError
 from hwgen.tools.yosys import quote, run_script
 
-__all__ = ["Design", "prove_equal"]
+__all__ = ["Design", "prove_always", "prove_equal"]
 
 _PROVEN = "SAT proof finished - no model found: SUCCESS!"
 _REFUTED = "SAT proof finished - model found: FAIL!"
@@ -64,3 +65,29 @@ def prove_equal(reference: Design, design: Design, *, log: Path | None = None, t
         raise MismatchError(f"{design.top} differs from {reference.top} at {inputs}")
     if _PROVEN not in text:
         raise ToolFailedError(f"yosys neither proved nor refuted that {design.top} equals {reference.top}")
+
+
+def prove_always(
+    design: Design, output: str, clocks: int, *, log: Path | None = None, timeout: float | None = None
+) -> None:
+    """Prove that a one-bit `output` of a module with one clock is 1 in each of the first `clocks` clocks.
+
+    For all inputs in all of these clocks; registers start from their initial values.
+    Raises MismatchError when it is 0 in one (the log then ends with the inputs of each clock), and ToolFailedError when
+    Yosys fails or runs out of time.
+    """
+    script = [
+        *design.script("design"),
+        "design -load design",
+        "memory -nordff",
+        "opt",
+        f"sat -seq {clocks} -prove {quote(output)} 1 -set-def-inputs -show-inputs",
+    ]
+    with tempfile.TemporaryDirectory(prefix="hwgen-formal-") as folder:
+        path = log or Path(folder, "formal.log")
+        run_script("\n".join(script) + "\n", log=path, timeout=timeout)
+        text = path.read_text(encoding="utf-8", errors="replace")
+    if _REFUTED in text:
+        raise MismatchError(f"{output} of {design.top} is 0 in one of the first {clocks} clocks")
+    if _PROVEN not in text:
+        raise ToolFailedError(f"yosys neither proved nor refuted that {output} of {design.top} is always 1")

@@ -4,7 +4,7 @@ import pytest
 
 from hwgen.errors import MismatchError, ToolFailedError
 from hwgen.tools import formal
-from hwgen.tools.formal import Design, prove_equal
+from hwgen.tools.formal import Design, prove_always, prove_equal
 
 ADD = """module add #(parameter int W = 4) (input logic [W-1:0] a, b, output logic [W-1:0] o);
 assign o = a + b;
@@ -36,6 +36,8 @@ def test_no_verdict_is_a_failure(tmp_path, monkeypatch):
     design = Design([write(tmp_path, "add.sv", ADD)], "add")
     with pytest.raises(ToolFailedError, match="yosys neither proved nor refuted that add equals add"):
         prove_equal(design, design)
+    with pytest.raises(ToolFailedError, match="yosys neither proved nor refuted that o of add is always 1"):
+        prove_always(design, "o", 2)
 
 
 def test_modules_with_other_ports_fail(tmp_path):
