@@ -1,4 +1,4 @@
-"""`hwgen train` and `hwgen data`: training networks, and the real images that they are trained on."""
+"""`hwgen train`, `hwgen quantize` and `hwgen data`: training, quantizing after it, and the real images for both."""
 
 from __future__ import annotations
 
@@ -89,6 +89,34 @@ def write_graph(job: Job, folder: Path) -> str | None:
     return None
 
 
+def quantize(
+    model: Annotated[str, typer.Argument(help="A module in a .pt file, a folder of hwgen train, or a zoo network.")],
+    to: Annotated[str, typer.Option("--to", help="Format of the weights, as hwgen formats lists them; qfx6, khot2.")],
+    calib: Annotated[Path, typer.Option("--calib", help=".npz with real frames x, and their labels y if known.")],
+    activation: Annotated[str | None, typer.Option("--activation", help="That of the weights by default.")] = None,
+    method: Annotated[str, typer.Option("--method", help="How weights round: round, gptq, gpfq, learned.")] = "round",
+    equalize: Annotated[bool, typer.Option("--equalize", help="Even out the ranges of channels first.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; build/NAME-FORMAT without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
+) -> None:
+    """Quantize a trained float network without training; writes NAME-FORMAT.graph.json and .npz.
+
+    A .pt file is a whole module, as torch.save(model, path) writes it; it is a pickle, which runs code: open only
+    files that you trust. Accuracy is that on the frames of --calib, of which the first 512 calibrate.
+    """
+    from hwgen import posttrain
+
+    with console.progress(f"quantizing to {to}"):
+        result = posttrain.quantize_file(model, to, activation or to, calib, out, method, equalize)
+    if as_json:
+        console.print_json(result)
+        return
+    for name in ("float", "quantized"):
+        if result[f"{name}_accuracy"] is not None:
+            console.out.print(f"{name}: {100 * result[f'{name}_accuracy']:.1f} % of {result['frames']} frames right")
+    console.out.print(f"network and data: {result['graph']}, .npz")
+
+
 def data(
     names: Annotated[list[str] | None, typer.Argument(help="mnist, fashion-mnist; both without a name.")] = None,
 ) -> None:
@@ -104,4 +132,5 @@ def data(
 def add_to(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.command()(train)
+    app.command()(quantize)
     app.command()(data)

@@ -121,13 +121,13 @@ def _finish(model: Any, data: Data, config: TrainConfig, folder: Path, run: trai
     import torch
 
     x = torch.from_numpy(data.x_test)
-    with _recorded(model) as quantized:
+    with recorded(model) as quantized:
         logits = np.asarray(trainer.forward(model, x), dtype=np.float32)
     correct = int((logits.argmax(axis=1) == data.y_test).sum())
     arrays: dict[str, Any] = {"x": data.x_test, "y": data.y_test, "logits": logits}
     arrays |= {f"quantized_{k}": array for k, array in enumerate(quantized.arrays())}
     place = folder / config.name
-    _write_arrays(place.with_name(f"{config.name}.npz"), arrays)
+    write_arrays(place.with_name(f"{config.name}.npz"), arrays)
     weights.save(model, place.with_name(f"{config.name}.weights.npz"))
     refused = _write_qonnx(place.with_name(f"{config.name}.onnx"), model, x[:1])
     versions = {name: _version(name) for name in ("torch", "brevitas")}
@@ -178,7 +178,7 @@ class _Recorded:
 
 
 @contextlib.contextmanager
-def _recorded(model: Any) -> Iterator[_Recorded]:
+def recorded(model: Any) -> Iterator[_Recorded]:
     """What every activation quantizer gives while the block runs, in order: real values (frames, *shape)."""
     from brevitas.proxy.runtime_quant import ActQuantProxyFromInjectorBase
 
@@ -196,7 +196,7 @@ def _recorded(model: Any) -> Iterator[_Recorded]:
             hook.remove()
 
 
-def _write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
