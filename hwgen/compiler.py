@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from hwgen import golden, passes
 from hwgen.errors import HwgenError, MismatchError
+from hwgen.explore.folding import choose
 from hwgen.flow.boards import Board, load_board
 from hwgen.formats import Blocked, Codes
 from hwgen.inputs import DataSet
 from hwgen.ir import Fold, Folding, Graph
-from hwgen.ops import MatVec, cost
 from hwgen.tools.files import atomic_dir, digest, write_atomic
 from hwgen.version import __version__
 
@@ -37,9 +37,6 @@ RANDOM_FRAMES = 100
 
 OnText = Callable[[str, float | None], None]
 """Progress: what is being done, and the fraction that is done or None."""
-
-LUT_SHARE = 0.6
-"""The most of a board's LUTs that a folding may be estimated to take when hwgen chooses it."""
 
 
 def load(path: Path | str, requantize: str = "auto", multiplier: str | None = None) -> Graph:
@@ -65,34 +62,21 @@ def compile(  # noqa: A001  (the name of the interface)
     board: Board | str = "ulx3s",
     fold: Mapping[str, Fold | Sequence[int]] | int | None = None,
     root: Path | str = BUILD,
+    *,
+    fps: float | None = None,
+    budget: float | None = None,
 ) -> Accelerator:
     """An accelerator for `board`.
 
-    fold: (PE, SIMD) of every matrix unit by node name; or a number, the clock cycles that a frame may take; None:
-    the board's default, or as near to it as its LUTs are estimated to allow. root: where generated files go.
+    fold: (PE, SIMD) of every matrix unit by node name; or a number, the clock cycles that a frame may take. fps:
+    instead, frames a second at the board's clock. budget: the share of the board that may be taken; alone it asks for
+    the fewest clock cycles a frame. Without any of them: the board's default interval, or as near to it as the board's
+    resources are estimated to allow. root: where generated files go. Raises as `hwgen.explore.folding.choose`.
     """
     if not graph.is_frozen:
         graph = passes.freeze(graph)
     chosen = load_board(board) if isinstance(board, str) else board
-    return Accelerator(graph, chosen, fold_for(graph, chosen, fold), Path(root))
-
-
-def fold_for(graph: Graph, board: Board, fold: Mapping[str, Fold | Sequence[int]] | int | None) -> Folding:
-    """The folding that `compile` uses; raises HwgenError for one that does not fit the layers."""
-    if isinstance(fold, Mapping):
-        folding = {name: one if isinstance(one, Fold) else Fold(*one) for name, one in fold.items()}
-        cost.check_folding(graph, folding)
-        return folding
-    if fold is not None:
-        return cost.choose_folding(graph, fold)
-    interval = board.default_interval
-    slowest = max((node.op.weight.size for node in graph.nodes if isinstance(node.op, MatVec)), default=1)
-    while True:
-        folding = cost.choose_folding(graph, interval)
-        lut = cost.estimate(graph, folding).lut
-        if lut is None or lut <= LUT_SHARE * board.resources.lut or interval >= slowest:
-            return folding
-        interval *= 2
+    return Accelerator(graph, chosen, choose(graph, chosen, fold, fps, budget).folding, Path(root))
 
 
 @dataclass(frozen=True)

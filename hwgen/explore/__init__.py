@@ -1,0 +1,1 @@
+"""Choosing among accelerators of one network."""

@@ -1,0 +1,165 @@
+"""What stands along the stream of a chain: for each node its lanes, its clocks and its cost, from the folds.
+
+What a stretch between two matrix units costs depends on three numbers alone: the lanes behind the first one, the SIMD
+lanes of the second one, and the clocks of the slowest matrix unit, whose pace the windows of pools keep. That is what
+lets hwgen.explore choose a folding from tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from hwgen.formats import Blocked
+from hwgen.ir import Fold, Folding, Graph, Node, TensorType
+from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
+from hwgen.ops.cost_window import is_wire, line_buffer, window_lanes
+from hwgen.ops.matvec import MatVec
+from hwgen.ops.window import Pool, Window
+from hwgen.tools.resources import Resources
+
+
+@dataclass(frozen=True)
+class Link:
+    """A node that has gateware, with the types of its input and its output.
+
+    pixel: of a matrix unit, the type of the image whose sliding windows it reads; else None.
+    reader: of sliding windows, the name of the matrix unit that reads them; else None.
+    """
+
+    node: Node
+    x: TensorType
+    y: TensorType
+    pixel: TensorType | None = None
+    reader: str | None = None
+
+    @property
+    def is_unit(self) -> bool:
+        return isinstance(self.node.op, MatVec)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A link in hardware: lanes that it reads, clocks a frame, its own cost, that of converters and queue before it.
+
+    behind: lanes of the stream behind it. fold: of a matrix unit, else None.
+    """
+
+    link: Link
+    fold: Fold | None
+    lanes: int
+    behind: int
+    clocks: int
+    own: Resources
+    before: Resources
+
+    @property
+    def resources(self) -> Resources:
+        return add_up([self.before, self.own])
+
+
+def links(graph: Graph) -> list[Link]:
+    """The nodes of a chain that have gateware, in order; those that leave the stream as it is are left out."""
+    found: list[Link] = []
+    for node in graph.nodes:
+        x = graph.types[node.inputs[0]]
+        if is_wire(node.op, x):
+            continue
+        last = found[-1] if found else None
+        pixel = None
+        if last and isinstance(last.node.op, Window) and isinstance(node.op, MatVec):
+            found[-1], pixel = replace(last, reader=node.name), last.x
+        found.append(Link(node, x, graph.types[node.output], pixel))
+    return found
+
+
+def first_lanes(chain: Sequence[Link], folding: Folding, slowest: int) -> int:
+    """Lanes of the accelerator's input: those that the first matrix unit or the first windows want, or one."""
+    for link in chain:
+        if link.is_unit:
+            wanted = folding[link.node.name].simd
+        elif isinstance(link.node.op, Window):
+            wanted = window_lanes(link.node.op, link.x, 1, _reader_fold(link, folding), slowest)
+        else:
+            continue
+        return math.gcd(wanted, chain[0].x.channels)
+    return 1
+
+
+def lanes_of(link: Link, behind: int, folding: Folding, slowest: int) -> int:
+    """Lanes that a node reads; `behind`: those of the stream before it."""
+    op = link.node.op
+    if isinstance(op, MatVec):
+        return folding[link.node.name].simd
+    if isinstance(op, Window):
+        return window_lanes(op, link.x, behind, _reader_fold(link, folding), slowest)
+    if isinstance(op, Pool):
+        return math.gcd(behind, link.x.channels // op.taps)
+    return behind
+
+
+def walk(
+    chain: Sequence[Link], folding: Folding, slowest: int, lanes: int = 0, target: Link | None = None
+) -> list[Part]:
+    """The links in hardware. `folding` has the folds of their matrix units, of the readers of their windows, and of
+    the matrix unit behind them, `target`, if there is one.
+
+    slowest: clocks a frame of the slowest matrix unit. lanes: of the stream that comes in; 0: the input of the whole
+    accelerator, which is as wide as its first node wants.
+    """
+    behind = lanes or first_lanes([*chain, *([target] if target else [])], folding, slowest)
+    parts: list[Part] = []
+    for link in chain:
+        come = parts[-1].behind if parts else lanes
+        here = lanes_of(link, behind, folding, slowest)
+        if link.is_unit:
+            before = bridge(link.x, come, here, windows=link.pixel is not None)
+            behind, clocks, own = unit(link, folding[link.node.name])
+        else:
+            before = converter(link.x, come, here) if come else amount()
+            behind, clocks, own = here, clocks_of(link, here), estimate_node(link.node, link.x, here)
+        parts.append(Part(link, folding[link.node.name] if link.is_unit else None, here, behind, clocks, own, before))
+    return parts
+
+
+def unit(link: Link, fold: Fold) -> tuple[int, int, Resources]:
+    """(lanes behind it, clocks a frame, cost) of a matrix unit, with the converter of its sums to the lanes behind."""
+    op = link.node.op
+    assert isinstance(op, MatVec)
+    behind = lanes_behind(op, fold)
+    own = add_up([estimate_node(link.node, link.x, fold.simd, fold), converter(link.y, fold.pe, behind)])
+    return behind, op.cycles(link.x, fold), own
+
+
+def clocks_of(link: Link, lanes: int) -> int:
+    """Clocks a frame of a node that is no matrix unit: a beat each, in or out, whichever are more."""
+    if isinstance(link.node.op, Window):
+        return line_buffer(link.node.op, link.x, lanes).interval
+    return max(link.x.size // lanes, 1)
+
+
+def folds(link: Link, followers: Sequence[Link]) -> list[Fold]:
+    """All folds that divide a matrix unit, and a pixel of the windows that it reads; where blocks share a scale, those
+    that keep beats within blocks. followers: the links up to the next matrix unit."""
+    op = link.node.op
+    assert isinstance(op, MatVec)
+    out, inner = op.weight.shape
+    simds = divisors(link.pixel.channels if link.pixel else inner)
+    if isinstance(link.x.format, Blocked):
+        simds = [simd for simd in simds if link.x.format.block.size % simd == 0]
+    found = [Fold(pe, simd) for pe in divisors(out) for simd in simds]
+    for follower in followers:
+        if isinstance(follower.node.op, BlockQuantize):
+            size = follower.node.op.format.block.size
+            found = [fold for fold in found if size % lanes_behind(op, fold) == 0]
+    return found
+
+
+def divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def _reader_fold(link: Link, folding: Folding) -> Fold | None:
+    return folding.get(link.reader) if link.reader else None
