@@ -1,4 +1,4 @@
-"""The command line: `hwgen train | data | compile | verify | run | report | bitstream | flash | boards | formats`.
+"""The command line: `hwgen train | data | fold | compile | verify | run | report | bitstream | flash | ...`.
 
 Commands import what they need when they run, so that `hwgen --help` stays quick and nothing but `train` needs torch.
 """
@@ -11,14 +11,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgen import cli_ip, cli_train, console
-from hwgen.errors import HwgenError
+from hwgen import cli_fold, cli_ip, cli_train, console
+from hwgen.cli_options import (
+    BoardName,
+    Budget,
+    BuildRoot,
+    Clock,
+    FoldFile,
+    Fps,
+    Frames,
+    Input,
+    Interval,
+    Json,
+    Model,
+    Multiplier,
+    Requantize,
+    Seed,
+    accelerator,
+)
 from hwgen.version import __version__
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-
-    from hwgen.compiler import Accelerator
 
 app = typer.Typer(
     name="hwgen",
@@ -27,36 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[Path, typer.Argument(help="A QONNX file, or a folder or graph.json that hwgen compile wrote.")]
-BoardName = Annotated[str, typer.Option("--board", "-b", help="A board's name (see hwgen boards) or a .toml file.")]
-FoldFile = Annotated[
-    Path | None, typer.Option("--fold", help='JSON file with PE and SIMD by layer: {"fc0": [4, 8], ...}.')
-]
-Interval = Annotated[
-    int | None, typer.Option("--interval", min=1, help="Clock cycles a frame may take; chooses PE and SIMD.")
-]
-Clock = Annotated[
-    float | None, typer.Option("--clock", min=1, help="Design clock in MHz, instead of the board's default.")
-]
-Requantize = Annotated[
-    str, typer.Option("--requantize", help="How layers round: auto, thresholds (exact) or dyadic (multiply-shift).")
-]
-Multiplier = Annotated[
-    str | None,
-    typer.Option(
-        "--multiplier",
-        help="exact; or lmul, mitchell, lmul_formula_trunc for networks of minifloats. Default: as it was trained.",
-    ),
-]
-BuildRoot = Annotated[Path, typer.Option("--build", help="Where generated files go.")]
-Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
-Input = Annotated[
-    Path | None,
-    typer.Option("--input", "-i", help="Inputs: .npy of codes (integers) or real numbers, or .npz with x (and y)."),
-]
-Frames = Annotated[int | None, typer.Option("--frames", "-n", min=1, help="At most so many frames.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 
 
 def main() -> None:
@@ -79,27 +63,8 @@ def _options(
     del version
 
 
-def _accelerator(
-    model: Path,
-    board: str,
-    fold: Path | None,
-    interval: int | None,
-    clock: float | None,
-    requantize: str,
-    multiplier: str | None,
-    root: Path,
-) -> Accelerator:
-    from hwgen import compiler, inputs
-    from hwgen.flow.boards import load_board
-
-    if fold and interval:
-        raise HwgenError("--fold and --interval both choose the folding: give one of them")
-    graph = inputs.read_model(model, requantize, multiplier)
-    chosen = load_board(board).at(clock) if clock else load_board(board)
-    return compiler.compile(graph, chosen, inputs.read_fold(fold) if fold else interval, root)
-
-
 cli_train.add_to(app)
+app.command()(cli_fold.fold)
 
 
 @app.command()
@@ -109,6 +74,8 @@ def compile(  # noqa: A001  (the command's name)
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    fps: Fps = None,
+    budget: Budget = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
@@ -121,13 +88,13 @@ def compile(  # noqa: A001  (the command's name)
     """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors."""
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
     data = inputs.read_data(input, model)
-    accelerator.write(out, data.x if data else None, frames or 16, seed)
+    made.write(out, data.x if data else None, frames or 16, seed)
     if as_json:
-        console.print_json(accelerator.manifest())
+        console.print_json(made.manifest())
         return
-    tables.print_design(accelerator)
+    tables.print_design(made)
     console.out.print(f"written to {out}: accel.v, graph.json, manifest.json, test bench and vectors")
 
 
@@ -137,6 +104,8 @@ def verify(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    fps: Fps = None,
+    budget: Budget = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
@@ -155,12 +124,12 @@ def verify(
     """
     from hwgen import inputs, tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
         # The float run multiplies as it was trained, so that another multiplier has nothing to be compared with.
         imported = inputs.read_imported(model) if multiplier is None else None
-        checked = accelerator.verify(data, frames, seed, uart, imported, tell)
+        checked = made.verify(data, frames, seed, uart, imported, tell)
     if as_json:
         console.print_json(checked)
         return
@@ -202,6 +171,8 @@ def bitstream(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    fps: Fps = None,
+    budget: Budget = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
@@ -215,9 +186,9 @@ def bitstream(
     """Synthesise, place and route for a board, down to the bitstream."""
     from hwgen import tables
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
-    with console.progress(f"building for {accelerator.board.name}") as tell:
-        result = accelerator.build(
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    with console.progress(f"building for {made.board.name}") as tell:
+        result = made.build(
             lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
             seeds,
             allow_timing_failure,
@@ -225,7 +196,7 @@ def bitstream(
     if as_json:
         console.print_json(result.to_json())
         return
-    tables.print_flow(accelerator, result)
+    tables.print_flow(made, result)
 
 
 @app.command()
@@ -234,6 +205,8 @@ def report(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    fps: Fps = None,
+    budget: Budget = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
@@ -243,14 +216,14 @@ def report(
     """Gather what is known of an accelerator into report.json, report.md and report.html."""
     from hwgen import report as reports
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
-    result = accelerator.report()
-    reports.write(result, accelerator.folder)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    result = made.report()
+    reports.write(result, made.folder)
     if as_json:
         console.print_json(result.to_json())
         return
     console.out.print(reports.terminal(result))
-    console.out.print(f"report: {accelerator.folder}/report.html (also .md and .json)")
+    console.out.print(f"report: {made.folder}/report.html (also .md and .json)")
 
 
 @app.command()
@@ -259,6 +232,8 @@ def flash(
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
+    fps: Fps = None,
+    budget: Budget = None,
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
@@ -267,10 +242,10 @@ def flash(
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
     from hwgen.flow import flash as flow_flash
 
-    accelerator = _accelerator(model, board, fold, interval, clock, requantize, multiplier, build)
-    with console.progress(f"loading {accelerator.board.name}") as tell:
-        flow_flash.flash(accelerator.board, accelerator.bitstream_file(), lambda line: tell(line, None))
-    console.out.print(f"{accelerator.board.name} is loaded")
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    with console.progress(f"loading {made.board.name}") as tell:
+        flow_flash.flash(made.board, made.bitstream_file(), lambda line: tell(line, None))
+    console.out.print(f"{made.board.name} is loaded")
 
 
 @app.command()

@@ -12,6 +12,7 @@ from hwgen.formats import DESCRIBED_TERMS, Format
 
 if TYPE_CHECKING:
     from hwgen.compiler import Accelerator
+    from hwgen.explore.folding import Choice
     from hwgen.flow.boards import Board
     from hwgen.flow.result import FlowResult
 
@@ -38,6 +39,40 @@ def print_design(accelerator: Accelerator) -> None:
     for place, ops in (("before", accelerator.graph.pre), ("after", accelerator.graph.post)):
         if ops:
             out.print(f"on the host, {place} the accelerator: {', '.join(op.kind for op in ops)}")
+
+
+def print_folding(choice: Choice, board: Board) -> None:
+    """The layers with their folds, cycles and estimated resources, and the whole against the board."""
+    from hwgen.explore.folding import budget
+    from hwgen.explore.options import KINDS
+
+    columns = ("out x in", "positions", "PE", "SIMD", "lanes", "cycles", "of interval", "LUT", "FF", "BRAM", "DSP")
+    rows = table("layer", "kind", *columns, left=2)
+    for layer in choice.layers:
+        shape = f"{layer.shape[0]}x{layer.shape[1]}" if layer.shape else ""
+        fold = (str(layer.fold.pe), str(layer.fold.simd)) if layer.fold else ("", "")
+        share = f"{100 * layer.clocks / choice.interval:.0f} %"
+        used = [_figure(getattr(layer.resources, kind)) for kind in KINDS]
+        cells = (shape, f"{layer.positions:,}", *fold, str(layer.lanes), f"{layer.clocks:,}", share, *used)
+        rows.add_row(layer.name, layer.kind, *cells)
+    totals: list[float | None] = [getattr(choice.resources, kind) for kind in KINDS]
+    shares = [
+        "" if total is None or not have else f"{100 * total / have:.1f} %"
+        for total, have in zip(totals, budget(board, 1).have, strict=True)
+    ]
+    rows.add_section()
+    rows.add_row("all", *[""] * 8, *map(_figure, totals))
+    rows.add_row(f"of {board.name}", *[""] * 8, *shares)
+    out.print(rows)
+    mhz = board.clock.design_mhz
+    out.print(f"{choice.interval:,} cycles a frame: {mhz * 1e6 / choice.interval:,.0f} frames/s at {mhz:g} MHz")
+    proof = {True: "proven to be the best by this estimate", False: "perhaps not the best: the search was cut short"}
+    cost = "not known" if choice.cost is None else f"{choice.cost:,g} (LUT + FF/2 + 64 for each BRAM and DSP)"
+    out.print(f"cost {cost}; {'as given' if choice.optimal is None else proof[choice.optimal]}")
+
+
+def _figure(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,g}"
 
 
 def print_verified(checked: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from hwgen.ir import Graph
 from hwgen.tools.files import write_atomic
 from tests.conftest import random_mlp
 
-COMMANDS = ("train", "compile", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
+COMMANDS = ("train", "fold", "compile", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
 
 
 class Ended:
@@ -105,6 +105,36 @@ def test_a_fold_by_hand(hwgen, model: Graph, tmp_path: Path) -> None:  # type: i
     assert manifest["folding"] == {"fc0": {"pe": 2, "simd": 4}, "fc1": {"pe": 4, "simd": 2}}
 
 
+def test_a_chosen_folding_is_shown_written_and_drawn(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    words = ("--board", "ultra96", "--clock", "100", "--fps", "1e7")
+    shown = hwgen("fold", "graph.json", *words, "-o", "fold.json", "--plot", "fold.svg")
+    assert shown.code == 0, shown.err
+    assert "frames/s at 100 MHz" in shown.out
+    assert "proven to be the best" in shown.out
+    assert "of ultra96" in shown.out
+    data = json.loads(hwgen("fold", "graph.json", *words, "--json").out)
+    assert data["interval"] <= 10
+    assert data["optimal"] is True
+    assert [layer["shape"] for layer in data["layers"]] == [[6, 8], None, [4, 6]]
+    assert "of interval" in shown.out
+    folds = inputs.read_fold(tmp_path / "fold.json")
+    assert {name: {"pe": one.pe, "simd": one.simd} for name, one in folds.items()} == data["folding"]
+    assert "as given" in hwgen("fold", "graph.json", "--fold", "fold.json").out
+    made = json.loads(hwgen("compile", "graph.json", "-o", "out", *words, "--json").out)
+    assert made["folding"] == data["folding"]
+    drawn = (tmp_path / "fold.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert all(text in drawn for text in ("fc0", "fc1", "cycles a frame", "LUT"))
+
+
+def test_no_plot_without_matplotlib(hwgen, model: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ended = hwgen("fold", "graph.json", "--plot", "fold.svg", "-o", "fold.json")
+    assert ended.code == 5
+    assert "a plot needs matplotlib: pip install 'hwgen[report]'" in " ".join(ended.err.split())
+    assert {path.name for path in tmp_path.iterdir()} == {"graph.json"}
+
+
 def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) -> None:  # type: ignore[no-untyped-def]
     data = json.loads(hwgen("report", "graph.json", "--json").out)
     assert data["bit_exactness"] is None
@@ -118,6 +148,15 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
         (("compile", "none.onnx", "-o", "out"), 1, "none.onnx"),
         (("compile", "graph.json", "-o", "out", "--board", "ulx4s"), 1, "unknown board 'ulx4s'; did you mean ulx3s?"),
         (("compile", "graph.json", "-o", "out", "--fold", "f", "--interval", "3"), 1, "--fold and --interval both"),
+        (
+            ("compile", "graph.json", "-o", "out", "--fps", "1", "--interval", "3"),
+            1,
+            "--interval and --fps both choose",
+        ),
+        (("fold", "graph.json", "--fold", "f", "--budget", "0.5"), 1, "--fold and --budget both choose the folding"),
+        (("fold", "graph.json", "--fps", "1e9"), 1, "are out of reach at 50 MHz"),
+        (("fold", "graph.json", "--budget", "1e-4"), 1, "no folding is estimated to fit 0.0001 of ulx3s"),
+        (("compile", "graph.json", "-o", "out", "--fold", "bad.json"), 1, "node 'fc0': folding must divide the layer"),
         (("compile", "graph.json", "-o", "out", "--fold", "none.json"), 1, "cannot read none.json"),
         (("formats", "show", "imt4"), 1, "unknown format 'imt4'"),
         (("flash", "graph.json"), 1, "holds no bitstream for ulx3s: run hwgen bitstream first"),
@@ -131,6 +170,7 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
 )
 def test_errors_are_one_message(hwgen, model: Graph, tmp_path: Path, words, code: int, message: str) -> None:  # type: ignore[no-untyped-def]
     np.save(tmp_path / "x.npy", np.zeros((2, 7), int))
+    (tmp_path / "bad.json").write_text('{"fc0": [4, 3], "fc1": [1, 1]}')
     before = set(tmp_path.iterdir())
     ended = hwgen(*words)
     assert ended.code == code

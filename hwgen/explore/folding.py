@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hwgen.errors import HwgenError
 from hwgen.explore.options import KINDS, Amounts, Tables, tables
@@ -64,6 +65,34 @@ class Choice:
     resources: Resources
     cost: float | None
     optimal: bool | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON values."""
+        return {
+            "folding": {name: {"pe": fold.pe, "simd": fold.simd} for name, fold in self.folding.items()},
+            "interval": self.interval,
+            "resources": _figures(self.resources),
+            "cost": self.cost,
+            "optimal": self.optimal,
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "shape": layer.shape,
+                    "positions": layer.positions,
+                    "pe": layer.fold.pe if layer.fold else None,
+                    "simd": layer.fold.simd if layer.fold else None,
+                    "lanes": layer.lanes,
+                    "cycles": layer.clocks,
+                    "resources": _figures(layer.resources),
+                }
+                for layer in self.layers
+            ],
+        }
+
+
+def _figures(resources: Resources) -> dict[str, float | None]:
+    return {kind: getattr(resources, kind) for kind in KINDS}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hwgen.ir.figure import Figure
 from hwgen.report.model import Confusion, Layer, Report, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 INK, GRID, BAR, GOOD, BAD = "#1f2933", "#d9dee4", "#3b6ea5", "#2f855a", "#b7472a"
 # Nine hues that stay apart for colour-blind eyes (after Paul Tol's "muted"); the last stands for "the rest".
@@ -45,13 +45,7 @@ def plots(report: Report) -> dict[str, str]:
 
     Raises ToolMissingError if matplotlib is not installed.
     """
-    try:
-        import matplotlib
-    except ModuleNotFoundError as error:
-        raise ToolMissingError(
-            "report.html needs matplotlib for its plots: pip install 'hwgen[report]' and make the report again"
-        ) from error
-
+    matplotlib = _matplotlib("report.html needs matplotlib for its plots", " and make the report again")
     found: dict[str, str] = {}
     with matplotlib.rc_context(STYLE):
         if any(_value(layer, field) for layer in report.layers for _, field in KINDS):
@@ -65,19 +59,58 @@ def plots(report: Report) -> dict[str, str]:
     return found
 
 
+def folding(names: Sequence[str], cycles: Sequence[int], used: Mapping[str, Sequence[float]]) -> str:
+    """Cycles a frame and resources of each layer as bars, one column for each kind that is used; an SVG text.
+
+    used: amounts by kind ("lut", "ff", "bram", "dsp"), one for each name. Raises ToolMissingError without matplotlib.
+    """
+    matplotlib = _matplotlib("a plot needs matplotlib")
+    columns = [("cycles a frame", cycles), *((kind, used[field]) for kind, field in KINDS if any(used[field]))]
+    with matplotlib.rc_context(STYLE):
+        canvas = _canvas(0.24 * len(names) + 0.9, 1.5 * len(columns) + 1.5)
+        for number, ((title, amounts), axes) in enumerate(
+            zip(columns, canvas.subplots(1, len(columns), sharey=True, squeeze=False)[0], strict=True)
+        ):
+            axes.barh(range(len(names)), amounts, color=GOOD if number == 0 else BAR, height=0.66)
+            for place, amount in enumerate(amounts):
+                if amount:
+                    axes.annotate(
+                        f"{amount:,.10g}", (amount, place), (3, 0), textcoords="offset points", va="center", fontsize=7
+                    )
+            axes.set_xlim(0, max(amounts) * 1.5)
+            axes.locator_params(axis="x", nbins=2)
+            axes.set_xlabel(title)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        return _svg(canvas, "folding", "Cycles and resources by layer")
+
+
+def _matplotlib(needs: str, then: str = "") -> Any:
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise ToolMissingError(f"{needs}: pip install 'hwgen[report]'{then}") from error
+    return matplotlib
+
+
 def _value(layer: Layer, field: str) -> float | None:
     figure: Figure = getattr(layer, field)
     return figure.value
 
 
 def _axes(height: float, width: float = 7.2) -> tuple[Any, Any]:
+    canvas = _canvas(height, width)
+    return canvas, canvas.subplots()
+
+
+def _canvas(height: float, width: float) -> Any:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Canvas
 
     # A canvas of its own: no pyplot, so no global state and no display.
     canvas = Canvas(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(canvas)
-    return canvas, canvas.subplots()
+    return canvas
 
 
 def _svg(canvas: Any, name: str, title: str) -> str:
