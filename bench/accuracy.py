@@ -149,6 +149,24 @@ def golden_figures(row: Row, model: Any, example: Any, x: Any, y: Any, logits: A
     }
 
 
+def _run(pool: ProcessPoolExecutor, wave: list[tuple[Row, str, int]], found: list[dict[str, Any]]) -> int:
+    """Run a wave, add its figures to `found`, and tell how many failed."""
+    waiting = {pool.submit(result, *one): one for one in wave}
+    failed = 0
+    for done, future in enumerate(as_completed(waiting), 1):
+        row, dataset, seed = waiting[future]
+        label = f"{done}/{len(waiting)} {row.model} {row.weight} {row.multiplier} {row.method} {dataset} seed {seed}"
+        try:
+            one = future.result()
+        except Exception as error:  # noqa: BLE001  (one run must not end the others; it is counted and shown)
+            failed += 1
+            print(f"{label}: failed: {type(error).__name__}: {error}", file=sys.stderr)
+            continue
+        found.append(one)
+        print(f"{label}: {100 * one['accuracy']:.2f} %", file=sys.stderr, flush=True)
+    return failed
+
+
 def main(
     datasets: Annotated[str, typer.Option(help="Names, with commas.")] = "fashion-mnist,mnist",
     seeds: Annotated[int, typer.Option(min=1)] = 3,
@@ -159,7 +177,8 @@ def main(
     """Train what is missing, one core a run, and write the results."""
     from accuracy_report import write
 
-    # All rows of one seed first: a comparison that is stopped early is complete for the seeds that it has.
+    # All rows of one seed first, perceptrons ahead of the slower networks: a comparison that is stopped early is
+    # complete for the seeds that it has.
     todo = [
         (row, dataset, seed)
         for seed in range(1, seeds + 1)
@@ -167,26 +186,18 @@ def main(
         for row in ROWS
         if only in (None, row.weight) and (row.model == "tfc" or dataset == "fashion-mnist")
     ]
+    todo.sort(key=lambda one: one[0].model != "tfc")
     KEPT.mkdir(parents=True, exist_ok=True)
     if report:
         todo = [one for one in todo if kept(*one).is_file()]
-    found, failed = [], 0
+    found: list[dict[str, Any]] = []
+    failed = 0
     with ProcessPoolExecutor(jobs) as pool:
-        # Runs after training need the float run of their seed and data set, which otherwise both would train.
-        waiting = {pool.submit(result, *one): one for one in todo if one[0].method == "float"}
-        found += [future.result() for future in as_completed(waiting)]
-        waiting = {pool.submit(result, *one): one for one in todo if one[0].method != "float"}
-        for done, future in enumerate(as_completed(waiting), 1):
-            row, dataset, seed = waiting[future]
-            label = f"{row.model} {row.weight} {row.multiplier} {row.method} {dataset} seed {seed}"
-            try:
-                one = future.result()
-            except Exception as error:
-                failed += 1
-                print(f"{done}/{len(waiting)} {label}: failed: {type(error).__name__}: {error}", file=sys.stderr)
-                continue
-            found.append(one)
-            print(f"{done}/{len(waiting)} {label}: {100 * one['accuracy']:.2f} %", file=sys.stderr, flush=True)
+        for model in dict.fromkeys(row.model for row, _, _ in todo):
+            # Runs after training need the float run of their seed and data set, which otherwise both would train.
+            for floats in (True, False):
+                wave = [one for one in todo if one[0].model == model and (one[0].method == "float") == floats]
+                failed += _run(pool, wave, found)
     write(found, ROWS, RESULTS, f"python bench/accuracy.py --datasets {datasets} --seeds {seeds}")
     if failed:
         raise SystemExit(f"{failed} runs failed")
