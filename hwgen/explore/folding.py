@@ -17,9 +17,9 @@ from hwgen.explore.options import KINDS, Amounts, Tables, tables
 from hwgen.explore.solve import Found, solve, weigh
 from hwgen.flow.boards import Board
 from hwgen.ir import Fold, Folding, Graph
-from hwgen.ops.cost import check_folding, matrix_units
+from hwgen.ops import cost
 from hwgen.ops.cost_layers import add_up
-from hwgen.ops.cost_stream import Part, links, walk
+from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Resources
@@ -202,17 +202,15 @@ def _by_default(graph: Graph, board: Board) -> Choice:
 
 def given(graph: Graph, folding: Folding) -> Choice:
     """What a folding that was made by hand comes to; raises HwgenError for one that does not fit the layers."""
-    check_folding(graph, folding)
-    slowest = max(
-        (op.cycles(graph.types[node.inputs[0]], folding[node.name]) for node, op in matrix_units(graph)), default=1
-    )
-    parts = walk(links(graph), folding, slowest)
+    parts = cost.parts(graph, folding)
     layers = tuple(map(_layer, parts))
     resources = add_up(layer.resources for layer in layers)
     amounts = [getattr(resources, kind) for kind in KINDS]
-    cost = None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
+    weight = (
+        None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
+    )
     interval = max([part.clocks for part in parts if isinstance(part.link.node.op, MatVec | Window)], default=1)
-    return Choice(dict(folding), interval, layers, resources, cost, None)
+    return Choice(dict(folding), interval, layers, resources, weight, None)
 
 
 def _layer(part: Part) -> Layer:

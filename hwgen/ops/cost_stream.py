@@ -41,16 +41,19 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A link in hardware: lanes that it reads, clocks a frame, its own cost, that of converters and queue before it.
-
-    behind: lanes of the stream behind it. fold: of a matrix unit, else None.
-    """
+class Step:
+    """A link with the lanes that it reads, and those of the stream behind it."""
 
     link: Link
-    fold: Fold | None
     lanes: int
     behind: int
+
+
+@dataclass(frozen=True)
+class Part(Step):
+    """A link in hardware: a matrix unit's fold, clocks a frame, its own cost, that of what stands before it."""
+
+    fold: Fold | None
     clocks: int
     own: Resources
     before: Resources
@@ -100,27 +103,41 @@ def lanes_of(link: Link, behind: int, folding: Folding, slowest: int) -> int:
     return behind
 
 
-def walk(
+def steps(
     chain: Sequence[Link], folding: Folding, slowest: int, lanes: int = 0, target: Link | None = None
-) -> list[Part]:
-    """The links in hardware. `folding` has the folds of their matrix units, of the readers of their windows, and of
-    the matrix unit behind them, `target`, if there is one.
+) -> list[Step]:
+    """The links with their lanes. `folding` has the folds of their matrix units, of the readers of their windows, and
+    of the matrix unit behind them, `target`, if there is one.
 
     slowest: clocks a frame of the slowest matrix unit. lanes: of the stream that comes in; 0: the input of the whole
     accelerator, which is as wide as its first node wants.
     """
     behind = lanes or first_lanes([*chain, *([target] if target else [])], folding, slowest)
-    parts: list[Part] = []
+    found = []
     for link in chain:
-        come = parts[-1].behind if parts else lanes
+        op = link.node.op
         here = lanes_of(link, behind, folding, slowest)
+        behind = lanes_behind(op, folding[link.node.name]) if isinstance(op, MatVec) else here
+        found.append(Step(link, here, behind))
+    return found
+
+
+def walk(
+    chain: Sequence[Link], folding: Folding, slowest: int, lanes: int = 0, target: Link | None = None
+) -> list[Part]:
+    """The links in hardware, with what they cost; as `steps`."""
+    parts: list[Part] = []
+    for step in steps(chain, folding, slowest, lanes, target):
+        link, come = step.link, parts[-1].behind if parts else lanes
         if link.is_unit:
-            before = bridge(link.x, come, here, windows=link.pixel is not None)
-            behind, clocks, own = unit(link, folding[link.node.name])
+            fold: Fold | None = folding[link.node.name]
+            before = bridge(link.x, come, step.lanes, windows=link.pixel is not None)
+            _, clocks, own = unit(link, folding[link.node.name])
         else:
-            before = converter(link.x, come, here) if come else amount()
-            behind, clocks, own = here, clocks_of(link, here), estimate_node(link.node, link.x, here)
-        parts.append(Part(link, folding[link.node.name] if link.is_unit else None, here, behind, clocks, own, before))
+            fold = None
+            before = converter(link.x, come, step.lanes) if come else amount()
+            clocks, own = clocks_of(link, step.lanes), estimate_node(link.node, link.x, step.lanes)
+        parts.append(Part(link, step.lanes, step.behind, fold, clocks, own, before))
     return parts
 
 

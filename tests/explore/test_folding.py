@@ -18,8 +18,10 @@ from hwgen.flow.boards import load_board
 from hwgen.formats import Int
 from hwgen.ir import Fold, Graph, TensorType
 from hwgen.ops import cost
-from tests.conftest import chain
+from tests.conftest import chain, random_mlp
 from tests.explore.networks import SMALL, images, resnet18, window
+from tests.ops.test_cost import image_network
+from tests.ops.test_cost import window as slide
 
 EVERY: dict[str, list[Choice]] = {}
 
@@ -90,6 +92,27 @@ def test_it_is_never_worse_than_a_greedy_choice(name: str) -> None:
         other = given(SMALL[name], folding)
         found = least_cost(SMALL[name], interval)
         assert other.interval > interval or (found.cost or 0) <= (other.cost or 0)
+
+
+@pytest.mark.parametrize("interval", [1, 10, 32, 64, 100, 1000, 5000])
+def test_a_chosen_folding_keeps_the_interval_and_divides_the_layers(interval: int) -> None:
+    graph = random_mlp((64, 32, 32, 10))
+    folding = least_cost(graph, interval).folding
+    cost.check_folding(graph, folding)
+    for node, op in cost.matrix_units(graph):
+        assert op.cycles(graph.types[node.inputs[0]], folding[node.name]) <= interval
+
+
+def test_more_time_never_costs_more() -> None:
+    graph = random_mlp((64, 32, 32, 10))
+    costs = [least_cost(graph, interval).cost or 0 for interval in (4, 16, 64, 256, 2048)]
+    assert costs == sorted(costs, reverse=True)
+
+
+def test_the_chosen_fold_is_not_needlessly_fast() -> None:
+    folding = least_cost(random_mlp((64, 32, 32, 10)), 64).folding
+    lanes = {name: fold.pe * fold.simd for name, fold in folding.items()}
+    assert lanes == {"fc0": 32, "fc1": 16, "fc2": 5}
 
 
 def test_the_same_question_has_the_same_answer() -> None:
@@ -216,6 +239,17 @@ def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(name: str) -> N
     ask, message = REFUSED[name]
     with pytest.raises(HwgenError, match=re.escape(message).replace(r"\#", "[0-9.,]+")):
         ask()
+
+
+def test_windows_that_are_too_slow_are_named_with_the_nearest_interval() -> None:
+    graph = image_network(1, slide(1), 4, slide(5), ops.Pool("max", 25))
+    message = "node 'n3' takes 400 clocks a frame on 4 lanes, so an interval of 100 is out of reach; the nearest is 400"
+    with pytest.raises(HwgenError, match=re.escape(message)):
+        least_cost(graph, 100)
+    graph = image_network(slide(3, 3), 1)
+    message = "node 'n1' takes 64 clocks a frame fully unrolled (PE=1, SIMD=6), so an interval of 50 is out of reach; "
+    with pytest.raises(HwgenError, match=re.escape(message + "the nearest is 64")):
+        least_cost(graph, 50)
 
 
 def test_a_search_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from hwgen import gateware, ops
 from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.explore.folding import least_cost
 from hwgen.flow.verify import verify
 from hwgen.formats import Int
 from hwgen.gateware import top
@@ -91,7 +92,7 @@ def test_what_cannot_be_built_is_refused_by_name(graph, error, message):
 def test_verilog_is_bit_exact_with_stalls_and_as_fast_as_promised(tmp_path, rng):
     layers = [(8, window(3, 1, 1)), (8, window(3)), window(2, 2), (16, window(3, 2, 1)), (10, window(2))]
     graph = cnn(TensorType((12, 9, 3), Int(4, is_signed=False)), layers, rng)
-    folding = cost.choose_folding(graph, 2000)
+    folding = least_cost(graph, 2000).folding
     design = gateware.build(graph, folding)
     assert 1000 < design.interval <= 2000
     assert {stage.kind for stage in design.stages} >= {"window", "pool", "matvec", "thresholds", "fifo"}

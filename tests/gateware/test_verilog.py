@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hwgen import gateware
+from hwgen.explore.folding import least_cost
 from hwgen.ops import cost
 from hwgen.tools import verilator, yosys
 from tests.gateware.networks import mlp
@@ -49,7 +50,7 @@ def test_yosys_synthesises_it_and_knows_every_cell(name, family, sources, tmp_pa
 @pytest.mark.slow
 def test_the_estimate_is_near_synthesis(tmp_path):
     graph = mlp((64, 32, 32, 10), np.random.default_rng(3))
-    folding = cost.choose_folding(graph, 64)
+    folding = least_cost(graph, 64).folding
     source = tmp_path / "accel.v"
     source.write_text(gateware.build(graph, folding).verilog)
     found = yosys.synthesise([source], "accel", "ecp5", tmp_path, timeout=300).statistics.total

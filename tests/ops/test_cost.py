@@ -6,6 +6,7 @@ import pytest
 
 from hwgen import formats, ops
 from hwgen.errors import HwgenError
+from hwgen.explore.folding import least_cost
 from hwgen.formats import Int
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
 from hwgen.ops import cost, cost_window
@@ -39,36 +40,6 @@ def test_a_matrix_knows_its_digits_and_magnitudes():
     op = ops.MatVec(weight, Int(13))
     assert op.signed_digits.tolist() == [sum(len(cost.signed_digits(int(w))) for w in row) for row in weight]
     assert op.magnitudes == (0, 2048)
-
-
-@pytest.mark.parametrize("interval", [1, 10, 32, 64, 100, 1000, 5000])
-def test_a_chosen_folding_keeps_the_interval_and_divides_the_layers(interval):
-    graph = mlp()
-    folding = cost.choose_folding(graph, interval)
-    cost.check_folding(graph, folding)
-    for node, op in cost.matrix_units(graph):
-        assert op.cycles(graph.types[node.inputs[0]], folding[node.name]) <= interval
-
-
-def test_more_time_never_costs_more():
-    graph = mlp()
-    luts = [cost.estimate(graph, cost.choose_folding(graph, n)).lut for n in (4, 16, 64, 256, 2048)]
-    assert luts == sorted(luts, reverse=True)
-
-
-def test_the_chosen_fold_is_not_needlessly_fast():
-    folding = cost.choose_folding(mlp(), 64)
-    lanes = {name: fold.pe * fold.simd for name, fold in folding.items()}
-    assert lanes == {"fc0": 32, "fc1": 16, "fc2": 5}
-
-
-def test_an_interval_out_of_reach_names_the_layer_and_the_nearest():
-    x = TensorType((5, 4), Int(4))
-    graph = Graph("g", (Value("x", x),), (Node("conv", ops.MatVec(np.ones((2, 4)), Int(2)), ("x",), "y"),), ("y",))
-    message = "node 'conv' takes 5 clocks a frame fully unrolled (PE=2, SIMD=4), so an interval of 4 is out of reach; "
-    with pytest.raises(HwgenError, match=re.escape(message + "the nearest is 5")):
-        cost.choose_folding(graph, 4)
-    assert cost.choose_folding(graph, 5) == {"conv": Fold(2, 4)}
 
 
 @pytest.mark.parametrize(
@@ -113,8 +84,6 @@ def test_requantization_and_argmax_are_counted():
 def test_what_is_not_known_is_none():
     graph = mlp((8, 4), extra=(("soft", ops.Relu()),))
     assert cost.estimate(graph, {"fc0": Fold(2, 2)}).lut is None
-    with pytest.raises(HwgenError, match="the cost of node 'fc0' or of those behind it is not known"):
-        cost.choose_folding(graph, 64)
 
 
 def window(size, stride=1, padding=0):
@@ -134,7 +103,7 @@ def image_network(*steps):
 @pytest.mark.parametrize("interval", [400, 1000, 5000])
 def test_lanes_of_units_that_read_windows_divide_a_pixel(interval):
     graph = image_network(window(3), 8, window(2, 2), ops.Pool("max", 4), window(2), 4)
-    folding = cost.choose_folding(graph, interval)
+    folding = least_cost(graph, interval).folding
     lanes = cost.stream_lanes(graph, folding)
     assert 6 % folding["n1"].simd == 0
     assert 8 % folding["n5"].simd == 0
@@ -143,17 +112,6 @@ def test_lanes_of_units_that_read_windows_divide_a_pixel(interval):
         node = next(one for one in graph.nodes if one.name == name)
         assert cost_window.line_buffer(node.op, graph.types[node.inputs[0]], lanes[name]).interval <= interval
     assert cost.estimate(graph, folding).lut > 0
-
-
-def test_windows_that_are_too_slow_are_named_with_the_nearest_interval():
-    graph = image_network(1, window(1), 4, window(5), ops.Pool("max", 25))
-    message = "node 'n3' takes 400 clocks a frame on 4 lanes, so an interval of 100 is out of reach; the nearest is 400"
-    with pytest.raises(HwgenError, match=re.escape(message)):
-        cost.choose_folding(graph, 100)
-    graph = image_network(window(3, 3), 1)
-    message = "node 'n1' takes 64 clocks a frame fully unrolled (PE=1, SIMD=6), so an interval of 50 is out of reach; "
-    with pytest.raises(HwgenError, match=re.escape(message + "the nearest is 64")):
-        cost.choose_folding(graph, 50)
 
 
 @pytest.mark.parametrize(
