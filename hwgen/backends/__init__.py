@@ -1,0 +1,1 @@
+"""Networks as projects of other flows, which must compute the codes of the golden model."""

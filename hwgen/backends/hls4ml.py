@@ -1,0 +1,175 @@
+"""The hls4ml backend: a frozen graph as a Vitis HLS project whose C simulation gives the golden model's codes.
+
+`write` makes the project, `simulate` compiles it with g++ and runs it, `verify` compares that with the golden model,
+`build` runs Vitis HLS. Integer matrix units on vectors are hls4ml's own dense layers; everything else is C++ of
+`hwgen/backends/hls`, which enters by hls4ml's extension API. Every type is stated; hls4ml chooses none.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgen import golden
+from hwgen.backends import hls4ml_layers
+from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError
+from hwgen.formats import Codes
+from hwgen.ir import Folding, Graph, graph_from_json
+from hwgen.ops import OPS
+from hwgen.tools import child
+from hwgen.tools.files import atomic_dir
+
+VERSION = "1.3.0"
+"""The version of hls4ml that the backend is written for and tested with."""
+
+DEFAULT_PART = "xczu3eg-sbva484-1-e"
+
+VITIS = ("vitis-run", "vitis_hls")
+"""Programs that build a project: the newer one first."""
+
+
+def write(
+    graph: Graph,
+    folder: Path | str,
+    part: str = DEFAULT_PART,
+    mhz: float = 200.0,
+    folding: Folding | None = None,
+) -> Path:
+    """Write the Vitis HLS project of a frozen graph; `folder` appears whole, with the graph in it as graph.json.
+
+    part: the FPGA's name as Vitis has it. mhz: the clock. folding: PE and SIMD by matrix unit, as for the native
+    backend. Raises ToolMissingError without hls4ml, HwgenError for another version of it, UnsupportedError naming the
+    node that has no template.
+    """
+    check_hls4ml()
+    made = hls4ml_layers.layers(graph, folding)
+    if not made:
+        raise HwgenError(f"graph {graph.name!r} has no layers to make a project of")
+    from hwgen.backends import hls4ml_model
+
+    kind = graph.input_type
+    with atomic_dir(folder) as out:
+        hls4ml_model.write_project(
+            out,
+            project_name(graph),
+            graph.inputs[0].name,
+            kind.shape,
+            hls4ml_layers.plain(kind.codes_format),
+            made,
+            part,
+            1000 / mhz,
+        )
+        # hls4ml notes where it wrote; the folder is renamed when it is whole.
+        notes = out / "hls4ml_config.yml"
+        notes.write_text(notes.read_text().replace(str(out), str(Path(folder).resolve())))
+        (out / "graph.json").write_text(json.dumps(graph.to_json()) + "\n")
+    return Path(folder)
+
+
+def check_hls4ml() -> None:
+    """Raises ToolMissingError where hls4ml is not installed, HwgenError where its version is not `VERSION`."""
+    try:
+        found = importlib.metadata.version("hls4ml")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ToolMissingError(
+            f"hls4ml is not installed: pip install hls4ml=={VERSION} (or hwgen with its extra hls4ml)"
+        ) from error
+    if found != VERSION:
+        raise HwgenError(f"the hls4ml backend needs hls4ml {VERSION}, and {found} is installed")
+
+
+def project_name(graph: Graph) -> str:
+    """The project's name, which is also that of its top function."""
+    name = re.sub(r"\W", "_", graph.name).strip("_") or "network"
+    return f"hwgen_{name}"
+
+
+def read_graph(folder: Path | str) -> Graph:
+    """The graph that a project was made of; raises HwgenError where `folder` is none of ours."""
+    path = Path(folder) / "graph.json"
+    try:
+        return graph_from_json(json.loads(path.read_text(encoding="utf-8")), OPS)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise HwgenError(f"{folder} is no HLS project that hwgen wrote: {path} cannot be read ({error})") from error
+
+
+def compile_simulation(folder: Path | str, timeout: float = 1800) -> Path:
+    """Compile the C simulation with g++ and ap_types, by hls4ml's own build_lib.sh; gives the shared library.
+
+    Raises ToolMissingError without g++, ToolFailedError with the compiler's last lines; its log is csim.log.
+    """
+    folder = Path(folder)
+    name = project_name(read_graph(folder))
+    if shutil.which("g++") is None:
+        raise ToolMissingError(f"g++ is not installed, which compiles the C simulation; the project stands in {folder}")
+    for old in (folder / "firmware").glob(f"{name}-*.so"):
+        old.unlink()
+    child.run(["bash", "build_lib.sh"], cwd=folder, log=folder / "csim.log", timeout=timeout)
+    found = list((folder / "firmware").glob(f"{name}-*.so"))
+    if not found:
+        raise ToolFailedError(f"build_lib.sh left no library in {folder}/firmware (log: {folder}/csim.log)")
+    return found[0]
+
+
+def simulate(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) -> Codes:
+    """Output codes (frames, *shape) of the project's C simulation; `x` as in `golden.run`.
+
+    library: what `compile_simulation` gave, to use it again; without it the project is compiled. Raises as that.
+    """
+    graph = read_graph(folder)
+    codes = golden.input_codes(graph, x)
+    loaded = ctypes.CDLL(str((library or compile_simulation(folder)).resolve()))
+    # Codes travel as float64, which holds all that the golden model proves.
+    function = getattr(loaded, f"{project_name(graph)}_double")
+    pointer = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
+    function.argtypes, function.restype = [pointer, pointer], None
+    inputs = np.ascontiguousarray(codes.reshape(len(codes), -1), dtype=np.float64)
+    outputs = np.zeros((len(codes), graph.output_type.size))
+    for frame, result in zip(inputs, outputs, strict=True):
+        function(frame, result)
+    return outputs.astype(np.int64).reshape(len(codes), *graph.output_type.shape)
+
+
+def verify(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) -> Codes:
+    """Prove the C simulation equal to the golden model on `x`, code for code; gives the codes.
+
+    Raises MismatchError naming the frame, the place and both codes; otherwise as `simulate`.
+    """
+    graph = read_graph(folder)
+    got, want = simulate(folder, x, library), golden.run(graph, x)
+    if not np.array_equal(got, want):
+        frame, *place = (int(n) for n in np.argwhere(got != want)[0])
+        raise MismatchError(
+            f"C simulation of {folder}, frame {frame}, code {place}: it gives {got[frame, *place]}, "
+            f"the golden model {want[frame, *place]} ({int((got != want).any(axis=tuple(range(1, got.ndim))).sum())} "
+            f"of {len(got)} frames differ)"
+        )
+    return got
+
+
+def build(folder: Path | str, timeout: float | None = None) -> Path:
+    """Run Vitis HLS on a project: synthesis, and what its build_opt.tcl asks for; gives its log.
+
+    Raises ToolMissingError, naming the programs and what is there, where Vitis is not installed.
+    """
+    folder = Path(folder)
+    read_graph(folder)
+    program = next((name for name in VITIS if shutil.which(name)), None)
+    if program is None:
+        raise ToolMissingError(
+            f"neither vitis-run nor vitis_hls is installed or on the PATH: the project in {folder} is whole, "
+            f"and builds where Vitis is with: cd {folder} && vitis-run --mode hls --tcl build_prj.tcl"
+        )
+    command = (
+        [program, "--mode", "hls", "--tcl", "build_prj.tcl"] if program == VITIS[0] else [program, "build_prj.tcl"]
+    )
+    log = folder / "vitis.log"
+    child.run(command, cwd=folder, log=log, timeout=timeout)
+    return log

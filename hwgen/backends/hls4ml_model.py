@@ -1,0 +1,154 @@
+"""HLS layers as hls4ml layers, by its extension API: registered layers, configurations, function calls, sources.
+
+The only module that imports hls4ml; `hwgen.backends.hls4ml` checks that it is there and of the right version first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import hls4ml
+import numpy as np
+from hls4ml.backends import get_backend
+from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
+from hls4ml.model import ModelGraph
+from hls4ml.model import layers as hls4ml_layers
+from hls4ml.model.types import IntegerPrecisionType
+
+from hwgen.backends.hls4ml_layers import Layer, identifiers
+from hwgen.formats import Int
+
+HEADERS = Path(__file__).parent / "hls"
+
+BACKEND = "Vitis"
+
+
+class HwgenLayer(hls4ml_layers.Layer):  # type: ignore[misc]  # hls4ml has no types
+    """One of `hls/`: everything that it is stands in the attribute `made`, a `Layer`."""
+
+    def initialize(self) -> None:
+        made: Layer = self.get_attr("made")
+        self.add_output_variable(list(made.shape), precision=_precision(made.format))
+        for table in made.tables:
+            self.add_weights_variable(
+                name=table.name,
+                precision=_precision(table.format),
+                data=table.values,
+                type_name=f"{table.name}{{index}}_t",
+            )
+
+
+class HwgenConfig(LayerConfigTemplate):  # type: ignore[misc]
+    """The configuration: `made.constants`, `made.types` and the tables' types."""
+
+    def __init__(self) -> None:
+        super().__init__(HwgenLayer)
+
+    def format(self, node: Any) -> str:
+        made: Layer = node.get_attr("made")
+        lines = [_constant(name, value) for name, value in made.constants.items()]
+        lines += [f"typedef {text} {name};" for name, text in made.types.items()]
+        lines += [f"typedef {node.get_weights(table.name).type.name} {table.type};" for table in made.tables]
+        body = "".join(f"    {line}\n" for line in lines)
+        return f"struct config{node.index} {{\n{body}}};\n"
+
+
+class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
+    """The function call: both tensors, then the tables."""
+
+    def __init__(self) -> None:
+        super().__init__(HwgenLayer)
+
+    def format(self, node: Any) -> str:
+        made: Layer = node.get_attr("made")
+        node.set_attr("include_header", [f"nnet_utils/{made.header}"])
+        x, y = node.get_input_variable(), node.get_output_variable()
+        arguments = ", ".join([x.name, y.name, *(node.get_weights(table.name).name for table in made.tables)])
+        return f"hwgen::{made.function}<{x.type.name}, {y.type.name}, config{node.index}>({arguments});"
+
+
+def _constant(name: str, value: int | bool | str) -> str:
+    if isinstance(value, bool):
+        return f"static const bool {name} = {'true' if value else 'false'};"
+    if isinstance(value, str):
+        return f"static const hwgen::rounding {name} = {value};"
+    return f"static const {'int' if abs(value) < 1 << 31 else 'long long'} {name} = {value};"
+
+
+def _precision(fmt: Int) -> Any:
+    return IntegerPrecisionType(fmt.width, fmt.is_signed)
+
+
+@cache
+def _register() -> None:
+    """Make hwgen's layers known to hls4ml, once a process."""
+    hls4ml_layers.register_layer("HwgenLayer", HwgenLayer)
+    backend = get_backend(BACKEND)
+    backend.register_template(HwgenConfig)
+    backend.register_template(HwgenCall)
+    for header in sorted(HEADERS.glob("*.h")):
+        backend.register_source(header.resolve())
+
+
+def write_project(
+    folder: Path,
+    name: str,
+    input_name: str,
+    input_shape: tuple[int, ...],
+    input_format: Int,
+    made: Sequence[Layer],
+    part: str,
+    clock_ns: float,
+) -> None:
+    """Write the Vitis HLS project of `made` into `folder`; nothing in it has a type that hls4ml chose."""
+    _register()
+    names = identifiers([input_name, *(layer.node for layer in made)])
+    entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
+    precisions: dict[str, Any] = {names[0]: {"Precision": {"result": str(_precision(input_format))}}}
+    for label, layer in zip(names[1:], made, strict=True):
+        if layer.function == "dense":
+            entries.append(_dense_entry(label, layer))
+            precisions[label] = _dense_config(layer)
+        else:
+            entries.append({"class_name": "HwgenLayer", "name": label, "made": layer})
+    config = hls4ml.utils.config.create_config(
+        output_dir=str(folder), project_name=name, backend=BACKEND, part=part, clock_period=clock_ns
+    )
+    # A default of one bit, so that a type that were left open could not go unnoticed.
+    config["HLSConfig"] = {
+        "Model": {"Precision": "ap_uint<1>", "ReuseFactor": 1, "Strategy": "Latency", "PipelineStyle": "dataflow"},
+        "LayerName": precisions,
+    }
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        model = ModelGraph.from_layer_list(config, entries, inputs=[names[0]], outputs=[names[-1]])
+        model.write()
+
+
+def _dense_entry(label: str, layer: Layer) -> dict[str, Any]:
+    weight, bias = (np.asarray(table.values, dtype=np.int64) for table in layer.tables)
+    n_in, n_out = weight.shape
+    return {
+        "class_name": "Dense",
+        "name": label,
+        "n_in": int(n_in),
+        "n_out": int(n_out),
+        "weight_data": weight,
+        "bias_data": bias,
+    }
+
+
+def _dense_config(layer: Layer) -> dict[str, Any]:
+    weight, bias = layer.tables
+    types = {"weight": weight.format, "bias": bias.format, "accum": layer.format, "result": layer.format}
+    return {
+        "Precision": {key: str(_precision(fmt)) for key, fmt in types.items()},
+        "ReuseFactor": layer.reuse,
+        "Strategy": "Latency" if layer.reuse == 1 else "Resource",
+    }
