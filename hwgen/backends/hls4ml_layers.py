@@ -1,4 +1,4 @@
-"""A frozen graph as a list of HLS layers: for each a C++ function, its constants, types and tables. No hls4ml in here."""
+"""A frozen graph as HLS layers: for each a C++ function, its constants, types and tables. It needs no hls4ml."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LINE_BITS = 24
 
 @dataclass(frozen=True)
 class Table:
-    """Constants in ROM: integers that `format` holds, of the C++ type `type`; in the order of the function's arguments."""
+    """Constants in ROM: integers that `format` holds, of the C++ type `type`; in the order of the arguments."""
 
     name: str
     type: str
