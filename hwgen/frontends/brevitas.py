@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.frontends.brevitas_layers import FUNCTIONS, MODULES, array
 from hwgen.frontends.chain import BATCH, Chain, Refuse
 from hwgen.ir import Array, Graph
 
+# What a tensor is asked for without being changed.
+ATTRIBUTES = ("shape", "device", "dtype")
 # Functions of sizes that are worked out before the network runs.
 CONSTANT_FUNCTIONS = (operator.getitem, operator.mul, operator.add, operator.floordiv)
 
@@ -147,8 +151,11 @@ class _Reader:
             return array(operator.attrgetter(node.target)(self.modules[""]))
         if node.op == "call_method" and node.target == "size" and reads:
             return sizes[node.args[1]] if len(node.args) > 1 else sizes
-        if node.op == "call_function" and node.target is getattr and node.args[1] == "shape" and reads:
-            return sizes
+        if node.op == "call_function" and node.target is getattr and reads and node.args[1] in ATTRIBUTES:
+            # Of device and type nothing depends that matters here.
+            return sizes if node.args[1] == "shape" else node.args[1]
+        if node.op == "call_function" and getattr(node.target, "__name__", "") == "tensor" and not reads:
+            return np.asarray(self._arguments(node)[0], dtype=np.float32)
         if node.op == "call_function" and not reads and node.target in CONSTANT_FUNCTIONS:
             return node.target(*self._arguments(node))
         if not reads:
@@ -167,7 +174,7 @@ class _Reader:
     @staticmethod
     def _asks_shape(node: Any) -> bool:
         return (node.op == "call_method" and node.target == "size") or (
-            node.op == "call_function" and node.target is getattr and node.args[1] == "shape"
+            node.op == "call_function" and node.target is getattr and node.args[1] in ATTRIBUTES
         )
 
     def _check_output(self, node: Any, varying: set[Any]) -> None:
