@@ -45,10 +45,11 @@ def element_dot(op: ops.MatVec, simd: int) -> DotProduct:
     return made if made.latency else unit(1)
 
 
-def block_totals(m, enable, row, operands: Value, scale: Value, weights: BlockWeights, dots: list[DotProduct], width):
+def block_totals(m, enable, row, operands, scale, weights: BlockWeights, dots: list[DotProduct], width, shift):
     """Totals of the PE lanes, in units of the accumulator, modulo 2**width; a clock behind the dot products.
 
     `operands`: the packed element codes of the SIMD lanes, `scale` their scale's code; both a clock after `row`.
+    `shift`: bits below the accumulator's unit, which all sums have as zeros.
     """
     shape = weights.elements.shape
     columns = rom(m, enable, row, weights.elements.reshape(shape[0], -1), "weights")
@@ -69,7 +70,7 @@ def block_totals(m, enable, row, operands: Value, scale: Value, weights: BlockWe
         amount = scale + scales[pe]
         for clock in range(unit.latency):
             amount = register(m, enable, amount, f"amount_{pe}_{clock}")
-        m.d.comb += total.eq((_sign_extended(unit.sum, width) << amount)[:width])
+        m.d.comb += total.eq((_sign_extended(unit.sum, width + shift) << amount)[shift : width + shift])
         totals.append(register(m, enable, total, f"total_{pe}").as_signed())
     return totals
 

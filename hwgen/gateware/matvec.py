@@ -108,7 +108,7 @@ class MatVec(wiring.Component):
             weights = block_weights(self.op, self._rows(self.op.weight))
             operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
             width = self.output.bits
-            return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width)
+            return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width, self.op.shift)
         codes = split(beat, lane_shape(self.input), self.fold.simd)
         lanes = [decode(self.x.codes_format, code) for code in codes]
         totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
@@ -209,7 +209,9 @@ class MatVec(wiring.Component):
             # Codes are stored, and both operands are put on their grid before a register of their own.
             weights = self._rom_codes(m, enable, row)
             weights = [
-                register(m, enable, decode(self.op.weight_format, code).worth, f"weight_{n}")
+                register(
+                    m, enable, decode(self.op.weight_format, code).worth.shift_right(self.op.shift), f"weight_{n}"
+                )
                 for n, code in enumerate(weights)
             ]
             factors = [register(m, enable, factor, f"factor_{n}") for n, factor in enumerate(factors)]

@@ -2,7 +2,8 @@
 
 `run`, `trace` and `predict` execute a frozen graph. Every operation is defined by its own `run` on int64; here the
 same numbers are computed faster: integers ride on floating-point BLAS where every partial sum is proven to stay below
-2^24 (float32) or 2^53 (float64), and thresholds become one multiply-add and a floor where that is proven equal.
+2^24 (float32) or 2^53 (float64), and thresholds become one multiply-add and a floor where that is proven equal. Where
+a network needs wider integers, int64 carries them, and matrix products ride on BLAS in pieces.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import ROUNDING, Bipolar, Codes, Format, Int, Real
-from hwgen.formats.grid import ladder, on_grid
+from hwgen.formats import ROUNDING, Bipolar, Codes, Int, Real
+from hwgen.formats.grid import ladder
+from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
 from hwgen.ops import MatVec, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
 Kernel = Callable[[Any], Any]
-Float = type[np.float32] | type[np.float64]
+Kind = type[np.float32] | type[np.float64] | type[np.int64]
 
-EXACT: tuple[tuple[Float, int], ...] = ((np.float32, 1 << 24), (np.float64, 1 << 53))
-"""Floating-point types and the magnitude below which they carry every integer."""
+EXACT: dict[Kind, int] = {np.float32: 1 << 24, np.float64: 1 << 53, np.int64: 1 << 63}
+"""Types that carry integers, and the magnitude below which they carry every one."""
 
 MAX_HELD = 1 << 22
 """The most numbers of one tensor that `run` has in hand at a time; of larger batches a few frames after the other."""
@@ -123,7 +125,7 @@ def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
 
 
 @lru_cache(maxsize=64)
-def _plan(graph: Graph) -> tuple[tuple[Kernel, ...], Float, tuple[str, ...]]:
+def _plan(graph: Graph) -> tuple[tuple[Kernel, ...], Kind, tuple[str, ...]]:
     """Kernels of the graph's nodes, the type that carries their integers, and the tensors that they write."""
     if not graph.is_frozen:
         raise HwgenError(f"graph {graph.name!r} is not frozen: the golden model runs integers only (hwgen.freeze)")
@@ -133,11 +135,14 @@ def _plan(graph: Graph) -> tuple[tuple[Kernel, ...], Float, tuple[str, ...]]:
             raise HwgenError(f"node {node.name!r} reads {node.inputs}, not {last!r}: only chains run so far")
         last = node.output
     bound = max((_magnitude(node, graph) for node in graph.nodes), default=1)
-    carrier = next((kind for kind, limit in EXACT if bound < limit), None)
-    if carrier is None:
-        raise HwgenError(f"graph {graph.name!r} needs integers up to {bound}; the golden model proves 2^53")
+    carrier = _carrier(bound)
     kernels = tuple(_kernel(node, graph, carrier) for node in graph.nodes)
     return kernels, carrier, tuple(node.output for node in graph.nodes)
+
+
+def _carrier(bound: int) -> Kind:
+    """The type that carries integers up to `bound`. Sums of 62 bits come to 2^63 at most, twice over as they may be."""
+    return next((kind for kind, limit in EXACT.items() if bound < limit), np.int64)
 
 
 def _magnitude(node: Node, graph: Graph) -> int:
@@ -152,10 +157,10 @@ def _magnitude(node: Node, graph: Graph) -> int:
     return 2 * int((np.maximum(-low, high).astype(object).sum(axis=1) + np.abs(node.op.bias).astype(object)).max())
 
 
-def _kernel(node: Node, graph: Graph, carrier: Float) -> Kernel:
+def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
     x = graph.types[node.inputs[0]]
     if isinstance(node.op, MatVec):
-        return _matvec_kernel(node.op, x, carrier)
+        return _matvec_kernel(node.op, x, carrier, _carrier(_magnitude(node, graph)))
     if isinstance(node.op, Thresholds):
         return _thresholds_kernel(node.op, x, carrier)
     if isinstance(node.op, Requantize):
@@ -175,15 +180,21 @@ def _on_codes(op: MatVec, x: TensorType) -> tuple[Codes, Codes]:
     return op.worth, op.bias
 
 
-def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
+def _matvec_kernel(op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kernel:
+    """own: the type that carries the sums of this layer, which the rest of the network may not do with."""
     if op.multiplier != "exact":
         return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+    if own is not carrier:
+        narrow = _matvec_kernel(op, x, own, own)
+        return lambda value: narrow(value.astype(own)).astype(carrier)
     weight, bias = _on_codes(op, x)
+    if own is np.int64:
+        return wide_kernel(weight, bias, x.codes_format)
     matrix = np.ascontiguousarray(weight.T.astype(carrier))
     offset = bias.astype(carrier) if bias.any() else None
     # Integers and bipolar codes enter the product as they are, other codes by what they are worth on their grid.
     plain = isinstance(x.codes_format, Int | Bipolar)
-    worth = None if plain else on_grid(x.codes_format, _finite_codes(x.codes_format)).astype(carrier)
+    worth = None if plain else worth_of_codes(x.codes_format).astype(carrier)
 
     def kernel(value: Carrier) -> Carrier:
         operand: Carrier = value if worth is None else worth[value.astype(np.int64)]
@@ -194,12 +205,6 @@ def _matvec_kernel(op: MatVec, x: TensorType, carrier: Float) -> Kernel:
         return out
 
     return kernel
-
-
-def _finite_codes(fmt: Format) -> Codes:
-    """Every code of `fmt` in a row, with 0 in the place of those that are no numbers and never come."""
-    codes = fmt.codes()
-    return np.where(fmt.is_number(codes), codes, 0)
 
 
 def _window_kernel(op: Window, x: TensorType) -> Kernel:
@@ -218,10 +223,10 @@ def _window_kernel(op: Window, x: TensorType) -> Kernel:
     return kernel
 
 
-def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
+def _requantize_kernel(op: Requantize, x: TensorType, carrier: Kind) -> Kernel:
     reach = max(abs(end) for end in x.codes_format.code_range)
     product = int((op.multiplier.astype(object) * reach + np.abs(op.offset).astype(object)).max())
-    if product + abs(op.zero_point) >= dict(EXACT)[carrier]:
+    if carrier is np.int64 or product + abs(op.zero_point) >= EXACT[carrier]:
         return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
     multiplier, offset = op.multiplier.astype(carrier), op.offset.astype(carrier)
     scale = np.ldexp(carrier(1), -op.shift.astype(np.int32))
@@ -235,8 +240,8 @@ def _requantize_kernel(op: Requantize, x: TensorType, carrier: Float) -> Kernel:
     return kernel
 
 
-def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
-    line = proven_line(op, x, carrier) if isinstance(op.format, Int | Bipolar) else None
+def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Kind) -> Kernel:
+    line = proven_line(op, x, carrier) if isinstance(op.format, Int | Bipolar) and carrier is not np.int64 else None
     if line is None:
         return _table_kernel(op, x, carrier)
     slope, offset = line
@@ -252,7 +257,7 @@ def _thresholds_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
     return kernel
 
 
-def _table_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
+def _table_kernel(op: Thresholds, x: TensorType, carrier: Kind) -> Kernel:
     """Thresholds of any shape: one look-up in a table over the input's range, where it is of reasonable size."""
     low, high = x.codes_format.code_range
     rungs = ladder(op.format).astype(carrier)
@@ -272,7 +277,7 @@ def _table_kernel(op: Thresholds, x: TensorType, carrier: Float) -> Kernel:
     return lambda value: table[value.astype(np.int64) + start]
 
 
-def proven_line(op: Thresholds, x: TensorType, carrier: Float) -> tuple[Carrier, Carrier] | None:
+def proven_line(op: Thresholds, x: TensorType, carrier: Kind) -> tuple[Carrier, Carrier] | None:
     """(slope, offset) per channel such that clip(floor(x * slope + offset)) equals the thresholds, or None.
 
     A floating-point multiply by a slope >= 0, an add and a floor each are monotonic in x. So it is enough that the

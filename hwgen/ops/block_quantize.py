@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from hwgen.errors import HwgenError
 from hwgen.formats import Blocked, Int, check_rounding
+from hwgen.formats.odd import to_float64
 from hwgen.ir import Array, Op, TensorType
 from hwgen.ops.matvec import MAX_ACCUMULATOR_BITS, integer_range
 
@@ -49,5 +48,6 @@ class BlockQuantize(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
-        # Below 2**53, so that float64 holds x exactly and the encoder's rounding is the only one.
-        return self.format.encode(np.ldexp(np.asarray(x, dtype=np.float64), self.lsb), self.rounding)
+        # Rounded to odd where float64 does not hold x: the power of two below it stays the same, and elements have far
+        # fewer bits, so that the encoder's rounding is the only one that shows.
+        return self.format.encode(to_float64(x, self.lsb), self.rounding)

@@ -21,8 +21,8 @@ from hwgen.formats.grid import check_grid, grid_range, on_grid
 from hwgen.formats.multiply import CODE_MULTIPLIERS, lmul, lmul_format, product_span
 from hwgen.ir import Array, Fold, Op, TensorType, freeze
 
-MAX_ACCUMULATOR_BITS = 53
-"""What float64 carries exactly."""
+MAX_ACCUMULATOR_BITS = 62
+"""The widest exact sum: int64 carries it, and twice as much on the way."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,8 @@ class MatVec(Op):
     scale: real value of one accumulator unit, one number or one per output channel (for decoding only).
     input_format: the format of x; None reads Int codes, which are their own worth.
     multiplier: "exact", or one of CODE_MULTIPLIERS, which want one minifloat format on both sides.
+    shift: the accumulator's unit is 2**shift times the least product of both formats: the weights, on their grid, are
+    multiples of 2**shift, so that no sum loses anything. For exact products only.
     The output format is the narrowest signed integer that holds every sum that these weights can make.
     """
 
@@ -45,6 +47,7 @@ class MatVec(Op):
     scale: tuple[float, ...] = (1.0,)
     input_format: Format | None = None
     multiplier: str = "exact"
+    shift: int = 0
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.int64)
@@ -56,19 +59,24 @@ class MatVec(Op):
         if self.multiplier != "exact" and self.multiplier not in CODE_MULTIPLIERS:
             known = ", ".join(("exact", *CODE_MULTIPLIERS))
             raise HwgenError(f"unknown multiplier {self.multiplier!r} of a matrix unit: one of {known}")
+        if self.shift and (self.shift < 0 or self.multiplier != "exact"):
+            raise HwgenError(f"a unit of 2**{self.shift} least products goes with exact products, and is no fraction")
         bias = np.broadcast_to(np.asarray(self.bias, dtype=np.int64), (weight.shape[0],))
         freeze(self, weight=weight, bias=bias)
 
     @cached_property
     def worth(self) -> Codes:
-        """The weights in units of their own grid, shape (out, in)."""
-        worth = on_grid(self.weight_format, self.weight)
+        """The weights in units of 2**shift times their own grid's, shape (out, in)."""
+        whole = on_grid(self.weight_format, self.weight)
+        worth = whole >> self.shift
+        if self.shift and (worth << self.shift != whole).any():
+            raise HwgenError(f"weights that are no multiples of 2**{self.shift} on their grid would lose bits")
         worth.setflags(write=False)
         return worth
 
     @cached_property
     def magnitudes(self) -> tuple[int, int]:
-        """(least, greatest) |weight| in units of the weights' own grid."""
+        """(least, greatest) |weight|, as `worth`."""
         magnitude = np.abs(self.worth)
         return int(magnitude.min()), int(magnitude.max())
 
@@ -84,7 +92,7 @@ class MatVec(Op):
 
     def unit(self, x: TensorType) -> int:
         """The exponent of one unit of the accumulator, before scales."""
-        return product_span(self.weight_format, x.codes_format, self.multiplier).exponent
+        return product_span(self.weight_format, x.codes_format, self.multiplier).exponent + self.shift
 
     @cached_property
     def table(self) -> Codes:
@@ -124,7 +132,10 @@ class MatVec(Op):
             raise HwgenError(f"it reads {expected} codes, the tensor has {x.codes_format.name} (input_format)")
         check_grid(x.codes_format)
         # Products that int64 does not hold are refused before any is computed.
-        _check_width(product_span(self.weight_format, x.codes_format, self.multiplier).bits, most=62)
+        product = product_span(self.weight_format, x.codes_format, self.multiplier).reach
+        if self.multiplier == "exact":
+            product = self.magnitudes[1] * max(abs(end) for end in grid_range(x.codes_format))
+        _check_width(product.bit_length() + 1)
         low, high = self.accumulator_range(x)
         width = max(low.bit_length(), high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1
         _check_width(width)
@@ -152,8 +163,8 @@ class MatVec(Op):
         return int(out // fold.pe) * int(inner // fold.simd) * (x.size // int(inner))
 
 
-def _check_width(bits: int, most: int = MAX_ACCUMULATOR_BITS) -> None:
-    if bits > most:
+def _check_width(bits: int) -> None:
+    if bits > MAX_ACCUMULATOR_BITS:
         raise HwgenError(
             f"the accumulator needs {bits} bits; the golden model proves sums up to {MAX_ACCUMULATOR_BITS}"
         )

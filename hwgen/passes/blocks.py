@@ -22,6 +22,9 @@ GUARD_BITS = 8
 FACTOR_BITS, LEAST_FACTOR_BITS = 24, 12
 """Bits of the greatest factor otherwise: as many as a float32 has, fewer behind wide sums."""
 
+COMFORTABLE_BITS = 53
+"""Products of factors and sums take no more unless the least factor needs it: wider ones are dear, and slow to run."""
+
 STEP_BITS = 12
 """Then numbers are rounded half up to 2**-STEP_BITS of the finest step of the elements: narrower numbers are cheaper to
 find a block's maximum of, and only what is that close to a rounding boundary can differ."""
@@ -107,7 +110,8 @@ def _unit(lines: Sequence[Line], reach: int, quantizer: Node) -> int:
         exponent = top - bits
         unit = Fraction(2) ** exponent
         worst = max(round(line.slope / unit) * reach + abs(round(line.offset / unit)) for line in lines)
-        if worst.bit_length() < MAX_ACCUMULATOR_BITS:
+        room = MAX_ACCUMULATOR_BITS if bits == LEAST_FACTOR_BITS else COMFORTABLE_BITS
+        if worst.bit_length() < room:
             return exponent
     raise refused(
         quantizer, f"its scales and addends behind sums up to {reach} need more than {MAX_ACCUMULATOR_BITS} bits"

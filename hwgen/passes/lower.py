@@ -85,14 +85,23 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str) -> MatVec:
         weight, fmt = narrowed(weight, fmt)
     if x.zero_point and not isinstance(x.format, Int):
         raise refused(node, f"an input of {x.format.name} has no zero point, not {x.zero_point}")
-    bias = -x.zero_point * on_grid(fmt, weight).sum(axis=1)
+    worth = on_grid(fmt, weight)
+    # Integer weights stay the numbers that they are; of others no layer uses the whole grid.
+    shift = 0 if multiplier != "exact" or isinstance(fmt, Int | Bipolar) else _common_zeros(worth)
+    bias = -x.zero_point * (worth >> shift).sum(axis=1)
     input_format = None if isinstance(x.format, Int) else x.format
     if multiplier != "exact" and not (isinstance(fmt, Minifloat) and fmt == x.format):
         raise refused(node, f"{multiplier} multiplies minifloats of one format, not {fmt.name} by {x.format.name}")
-    made = MatVec(weight, fmt, bias, (1.0,), input_format, multiplier)
+    made = MatVec(weight, fmt, bias, (1.0,), input_format, multiplier, shift)
     # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
     unit = 2.0 ** made.unit(x)
     return replace(made, scale=tuple(scale * s * unit for s in op.scale))
+
+
+def _common_zeros(worth: npt.NDArray[np.int64]) -> int:
+    """The power of two that all numbers are multiples of; 0 where all are 0."""
+    bits = int(np.bitwise_or.reduce(worth, axis=None))
+    return (bits & -bits).bit_length() - 1 if bits else 0
 
 
 def holding(worth: npt.NDArray[np.int64]) -> Int:

@@ -28,6 +28,9 @@ MAX_THRESHOLDS = 1 << 22
 MULTIPLIER_BITS = 31
 """Bits of a dyadic multiplier."""
 
+LEAST_MULTIPLIER_BITS = 8
+"""Behind wide sums it has fewer bits, but no fewer than these."""
+
 # Rounding that commutes with adding an integer: what a requantizer does with its zero point.
 SHIFT_INVARIANT = ("half_up", "down", "up")
 
@@ -97,7 +100,7 @@ def _requantizer(x: TensorType, quantizer: Node, channel_lines: list[Line], requ
     op = quantizer.op
     assert isinstance(op, Quantize)
     if isinstance(op.format, Int) and requantize != "thresholds":
-        exact = _shift(op, op.format, channel_lines)
+        exact = _shift(op, op.format, channel_lines, x)
         if exact is not None:
             return exact
         if requantize == "dyadic" or op.format.bits > MAX_AUTO_BITS:
@@ -137,7 +140,7 @@ def _bounds(op: Quantize, fmt: Int, channel_lines: list[Line]) -> tuple[int, int
     return ends.pop() if len(ends) == 1 else None
 
 
-def _shift(op: Quantize, fmt: Int, channel_lines: list[Line]) -> Requantize | None:
+def _shift(op: Quantize, fmt: Int, channel_lines: list[Line], x: TensorType) -> Requantize | None:
     """The requantizer that only shifts, or None where that would not be exact."""
     (slope, *others) = {line.slope for line in channel_lines}
     bounds = _bounds(op, fmt, channel_lines)
@@ -148,6 +151,8 @@ def _shift(op: Quantize, fmt: Int, channel_lines: list[Line]) -> Requantize | No
     moves = moves or (op.rounding == "half_even" and op.zero_point % 2 == 0)
     shift = denominator.bit_length() - 1
     if others or not power_of_two or not plain or not moves or bounds is None or shift > 62 or numerator >= 1 << 31:
+        return None
+    if numerator * max(map(abs, integer_range(x))) >= 1 << 62:
         return None
     zero = np.zeros(1, dtype=np.int64)
     multiplier = np.array([numerator], dtype=np.int64)
@@ -162,14 +167,19 @@ def _dyadic(op: Quantize, fmt: Int, channel_lines: list[Line], x: TensorType) ->
     if op.zero_point and op.rounding in ("zero", "away"):
         return f"rounding {op.rounding!r} with zero point {op.zero_point} cannot be done by a multiply and shift"
     low, high = integer_range(x)
-    # Wide sums leave fewer bits to the multiplier, 8 at least: the product has to stay below 2^62.
-    bits = min(MULTIPLIER_BITS, 61 - max(abs(low), abs(high)).bit_length())
+    # Wide sums leave fewer bits to the multiplier: the product has to stay below 2^62.
+    reach = max(abs(low), abs(high))
+    bits = min(MULTIPLIER_BITS, 61 - reach.bit_length())
+    if bits < LEAST_MULTIPLIER_BITS:
+        return (
+            f"sums of {reach.bit_length() + 1} bits leave a multiplier {bits} bits, fewer than {LEAST_MULTIPLIER_BITS}"
+        )
     rows = []
     for channel, line in enumerate(channel_lines):
         m, e = dyadic(line.slope, bits)
         add = line.offset - op.zero_point
         b = round(add * (1 << e)) if m else rounded(line.offset, fmt, op.rounding) - op.zero_point
-        if max(abs(low), abs(high)) * m + abs(b) >= 1 << 62:
+        if reach * m + abs(b) >= 1 << 62:
             return f"channel {channel} needs more than 63 bits for its product (multiplier {m}, shift {e})"
         rows.append((m, b, e))
     multiplier, offset, shift = (np.array(column, dtype=np.int64) for column in zip(*rows, strict=True))

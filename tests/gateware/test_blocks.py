@@ -8,6 +8,7 @@ import pytest
 from hwgen import ops
 from hwgen.errors import HwgenError
 from hwgen.formats import Blocked, Int, get
+from hwgen.formats.grid import on_grid
 from hwgen.gateware.beat import beats_of
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.matvec import MatVec
@@ -39,6 +40,22 @@ def test_matrix_units_on_blocks(weight, x, fold, rng):
     op = ops.MatVec(weights, fmt, rng.integers(-99, 99, 6), input_format=kind.format)
     codes = kind.encode(numbers((5, 16), rng))
     check(lambda: MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
+
+
+@pytest.mark.parametrize(("weight", "x"), [("e5m2", "e4m3"), ("mxfp8e4m3", "mxfp8e4m3"), ("e4m3", "mxint8")])
+def test_units_leave_out_bits_that_no_weight_has(weight, x, rng):
+    kind = TensorType((16,), blocked(x) if x.startswith("mx") else get(x))
+    fmt = blocked(weight, -3, 2) if weight.startswith("mx") else get(weight)
+    weights = fmt.encode(2.0 + 0.5 * rng.integers(0, 4, (6, 16)))
+    bits = int(np.bitwise_or.reduce(on_grid(fmt, weights), axis=None))
+    shift = (bits & -bits).bit_length() - 1
+    assert shift > 5
+    op = ops.MatVec(weights, fmt, rng.integers(-99, 99, 6), input_format=kind.format, shift=shift)
+    whole = ops.MatVec(weights, fmt, op.bias << shift, input_format=kind.format)
+    codes = kind.encode(numbers((5, 16), rng))
+    np.testing.assert_array_equal(op.run(codes) << shift, whole.run(codes))
+    assert op.infer(kind).codes_format.bits == whole.infer(kind).codes_format.bits - shift
+    check(lambda: MatVec(op, kind, Fold(2, 4)), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
@@ -91,7 +108,7 @@ def test_what_no_blocks_are_made_of_is_refused():
         op.infer(TensorType((12,), Int(8)))
     with pytest.raises(HwgenError, match="blocks are made of integers, not of e4m3"):
         op.infer(TensorType((8,), get("e4m3")))
-    with pytest.raises(HwgenError, match="numbers of 60 bits cannot be made blocks; at most 53 are proven"):
-        op.infer(TensorType((8,), Int(60)))
+    with pytest.raises(HwgenError, match="numbers of 63 bits cannot be made blocks; at most 62 are proven"):
+        op.infer(TensorType((8,), Int(63)))
     with pytest.raises(HwgenError, match="unknown rounding 'up_and_down'"):
         ops.BlockQuantize(blocked("mxfp4"), 0, "up_and_down")

@@ -154,13 +154,15 @@ def test_bad_input(graph: Graph, x: np.ndarray, message: str) -> None:
         golden.run(graph, x)
 
 
-def test_sums_beyond_proof_are_refused() -> None:
-    # The bias keeps the final sum below 2^52, but a partial sum can pass 2^53 in some order of summation.
-    unit = 2**30
-    wide = MatVec([[unit, int(0.4 * unit), -int(0.45 * unit)]], Int(32), [-(2**51)])
+@pytest.mark.parametrize("unit", [2**20, 2**30, 2**37 - 1])
+def test_sums_that_floating_point_does_not_hold_are_exact(unit: int) -> None:
+    # With the least unit the final sum stays below 2^53, but a partial sum can pass it in some order of summation.
+    wide = MatVec([[unit, int(0.4 * unit), -int(0.45 * unit)]], Int(40), [-(2**51)])
     graph = chain("w", TensorType((3,), Int(22, is_signed=False)), ("fc", wide))
-    with pytest.raises(HwgenError, match=r"needs integers up to [0-9]+; the golden model proves 2\^53"):
-        golden.run(graph, np.zeros((1, 3), int))
+    codes = np.random.default_rng(0).integers(0, 2**22, (50, 3))
+    codes[0] = 2**22 - 1, 0, 2**22 - 1
+    expected = codes.astype(object) @ wide.worth.T.astype(object) - 2**51
+    assert golden.run(graph, codes).tolist() == expected.tolist()
 
 
 def test_only_chains_run() -> None:

@@ -124,8 +124,20 @@ E4M3 = get("e4m3")
             "numbers of bf16 take [0-9]+ bits on a common grid; at most 62 are carried",
         ),
         (
-            lambda: MatVec([[1] * 4], get("e5m2"), input_format=get("e5m2")).infer(TensorType((4,), get("e5m2"))),
-            "the accumulator needs 65 bits; the golden model proves sums up to 53",
+            lambda: MatVec([[0x7B] * 4], get("e5m2"), input_format=get("e5m2")).infer(TensorType((4,), get("e5m2"))),
+            "the accumulator needs 65 bits; the golden model proves sums up to 62",
+        ),
+        (
+            lambda: MatVec([[2**38 - 1] * 8], Int(40)).infer(TensorType((8,), Int(22))),
+            "the accumulator needs 63 bits; the golden model proves sums up to 62",
+        ),
+        (
+            lambda: MatVec([[1]], E4M3, multiplier="lmul", shift=1),
+            r"a unit of 2\*\*1 least products goes with exact products, and is no fraction",
+        ),
+        (
+            lambda: MatVec([[2, 3]], get("int3"), shift=1).worth,
+            r"weights that are no multiples of 2\*\*1 on their grid",
         ),
         (lambda: Thresholds([[1, 2]], 0x7E, E4M3), "2 steps from code 126 leave e4m3, which has 253 numbers"),
         (lambda: Thresholds([[1]], 0x80, E4M3), "1 steps from code 128 leave e4m3"),
