@@ -25,6 +25,7 @@ from hwgen.tools.files import digest, write_atomic
 ROOT = Path(__file__).parents[1]
 KEPT, RESULTS = ROOT / "build" / "accuracy", ROOT / "docs" / "results"
 EPOCHS = {"tfc": 6, "fmnist-cnn": 4}
+TUNING_RATE = 0.001
 CALIBRATION = 512
 FLOAT = "float32"
 
@@ -56,6 +57,7 @@ ROWS = [
     *same("minifloats", "e4m3", "e5m2", "e3m2", "e2m3", "e2m1"),
     *same("MX", "mxfp8e4m3", "mxfp8e5m2", "mxfp6e3m2", "mxfp6e2m3", "mxfp4", "mxint8"),
     *same("fixed point", "qfx8", "qfx6", "qfx4"),
+    *same("fixed point", "qfx8", "qfx6", "qfx4", method="tuned"),
     *after("fixed point", "qfx8", "qfx6", "qfx4"),
     Row("K-hot", "khot1", "qfx6"),
     Row("K-hot", "khot2", "qfx6"),
@@ -112,6 +114,14 @@ def result(row: Row, dataset: str, seed: int) -> dict[str, Any]:
     trainer.fit(model, data, job.config, folder)
     model.eval()
     calibration = torch.from_numpy(data.x_train[:CALIBRATION])
+    if row.method == "tuned":
+        from hwgen.quant import quantize
+
+        # The float network goes on training in the format, at a fifth of the learning rate.
+        model = quantize(model, row.weight, row.activation)
+        tuned = job.config.model_copy(update={"learning_rate": TUNING_RATE})
+        trainer.fit(model, data, tuned, KEPT / f"{folder.name}-{row.weight}")
+        model.eval()
     if row.method.startswith("PTQ"):
         from hwgen.quant.ptq import ptq
 
