@@ -17,12 +17,12 @@ def window(size: int, stride: int = 1, padding: int = 0) -> ops.Window:
 
 
 def images(shape: tuple[int, int, int], *layers: object) -> Graph:
-    return networks.cnn(TensorType(shape, Int(2, is_signed=False)), layers, RNG)  # type: ignore[no-untyped-call]
+    return networks.cnn(TensorType(shape, Int(2, is_signed=False)), layers, RNG)
 
 
 SMALL = {
-    "vectors": networks.mlp((4, 6, 4, 3), RNG),  # type: ignore[no-untyped-call]
-    "wide weights": networks.mlp((6, 4, 2), RNG, weight="int8n", requantize=True),  # type: ignore[no-untyped-call]
+    "vectors": networks.mlp((4, 6, 4, 3), RNG),
+    "wide weights": networks.mlp((6, 4, 2), RNG, weight="int8n", requantize=True),
     "a pool between": images((6, 5, 2), (4, window(3, 1, 1)), window(2, 2), (3, window(2))),
     "more beats out than in": images((8, 8, 4), (8, window(3)), window(3, 1), (4, window(2))),
     "a pool first": images((4, 6, 4), window(2, 2), (3, window(2))),
@@ -33,7 +33,7 @@ def resnet18() -> Graph:
     """The 21 matrix units of ResNet18 (K. He et al., 2015, table 1) in a chain, with 4-bit weights and activations."""
     kind, steps = TensorType((224, 224, 3), Int(8, is_signed=False)), []
 
-    def add(*found: ops.Op) -> None:  # type: ignore[name-defined]
+    def add(*found: ops.Op) -> None:
         nonlocal kind
         for op in found:
             steps.append(op)
@@ -53,4 +53,4 @@ def resnet18() -> Graph:
         if stride == 2:
             convolution(channels, 1, 1, 0)
     add(window(7, 7), ops.Pool("sum", 49), ops.MatVec(RNG.integers(-7, 8, (1000, 512)), Int(4)))
-    return networks.chain(TensorType((224, 224, 3), Int(8, is_signed=False)), *steps)  # type: ignore[no-untyped-call]
+    return networks.chain(TensorType((224, 224, 3), Int(8, is_signed=False)), *steps)
