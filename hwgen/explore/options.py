@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hwgen.errors import HwgenError
+from hwgen.errors import UnsupportedError
 from hwgen.ir import Fold, Graph
 from hwgen.ops.cost_layers import add_up, bridge
 from hwgen.ops.cost_stream import Link, divisors, folds, links, unit, walk
@@ -79,11 +79,11 @@ class Tables:
 
 
 def tables(graph: Graph) -> Tables:
-    """The tables of a frozen chain; raises HwgenError that names a node whose cost is not known."""
+    """The tables of a frozen chain; raises UnsupportedError that names a node without gateware."""
     chain = links(graph)
     places = [place for place, link in enumerate(chain) if link.is_unit]
     units, names = [], []
-    for place, after in zip(places, [*places[1:], len(chain)], strict=True):
+    for place, after in itertools.pairwise([*places, len(chain)]):
         link = chain[place]
         names.append(link.node.name)
         units.append(tuple(_option(link, fold) for fold in folds(link, chain[place + 1 : after])))
@@ -100,7 +100,7 @@ def tables(graph: Graph) -> Tables:
 
 def _option(link: Link, fold: Fold) -> Option:
     behind, cycles, own = unit(link, fold)
-    return Option(fold, cycles, behind, _amounts(own, repr(link.node.name)))
+    return Option(fold, cycles, behind, _amounts(own))
 
 
 def _stretch(between: Sequence[Link], target: Link | None, lanes: Sequence[int], simds: Sequence[int]) -> Stretch:
@@ -113,14 +113,18 @@ def _stretch(between: Sequence[Link], target: Link | None, lanes: Sequence[int],
 def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, pace: int) -> Cell:
     folding = {target.node.name: Fold(1, simd)} if target else {}
     parts = walk(between, folding, pace, behind, target)
+    for part in parts:
+        if part.own.lut is None:
+            raise UnsupportedError(
+                f"node {part.link.node.name!r}: no gateware computes {part.link.node.op.kind}, so its cost is not known"
+            )
     used = [part.resources for part in parts]
     if target:
         come = parts[-1].behind if parts else behind
         used.append(bridge(target.x, come, simd, windows=target.pixel is not None))
-    named = [link.node.name for link in (*between, *([target] if target else []))]
     windows = [Slow(p.clocks, p.link.node.name, p.lanes) for p in parts if isinstance(p.link.node.op, Window)]
     slow = max(windows, key=lambda one: one.clocks, default=None)
-    return Cell(behind, simd, pace, _amounts(add_up(used), " or ".join(map(repr, named))), slow)
+    return Cell(behind, simd, pace, _amounts(add_up(used)), slow)
 
 
 def _paces(between: Sequence[Link]) -> tuple[int, ...]:
@@ -132,7 +136,5 @@ def _paces(between: Sequence[Link]) -> tuple[int, ...]:
     return tuple(sorted(found))
 
 
-def _amounts(used: Resources, name: str) -> Amounts:
-    if used.lut is None or used.ff is None or used.bram is None or used.dsp is None:
-        raise HwgenError(f"the cost of node {name} is not known")
-    return int(used.lut), int(used.ff), int(used.bram), int(used.dsp)
+def _amounts(used: Resources) -> Amounts:
+    return int(used.lut or 0), int(used.ff or 0), int(used.bram or 0), int(used.dsp or 0)

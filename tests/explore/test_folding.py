@@ -259,7 +259,10 @@ REFUSED = {
         "no folding within 2 clocks a frame is estimated to fit 1 of ulx3s: the nearest takes 4 DSP, 4 more than the 0 "
         "there are, 4 of them in node 'act.0'",
     ),
-    "a cost that is not known": (lambda: choose(UNKNOWN, ULX3S), "the cost of node 'r' is not known"),
+    "a cost that is not known": (
+        lambda: choose(UNKNOWN, ULX3S),
+        "node 'r': no gateware computes Relu, so its cost is not known",
+    ),
 }
 
 
@@ -279,6 +282,16 @@ def test_windows_that_are_too_slow_are_named_with_the_nearest_interval() -> None
     message = "node 'n0' takes 64 clocks a frame on 6 lanes, so an interval of 50 is out of reach; the nearest is 64"
     with pytest.raises(HwgenError, match=re.escape(message)):
         least_cost(graph, 50)
+
+
+def test_a_network_without_matrix_units_has_nothing_to_fold() -> None:
+    graph = chain("pool", TensorType((4, 4, 2), Int(4)), ("window", window(2, 2)), ("pool", ops.Pool("max", 4)))
+    choice = choose(graph, ULX3S)
+    assert choice.folding == {}
+    assert choice.layers[0].lanes == 2
+    assert choose(graph, ULX3S, 16) == choice
+    with pytest.raises(HwgenError, match="node 'window' takes 16 clocks a frame on 2 lanes, so an interval of 15 is"):
+        choose(graph, ULX3S, 15)
 
 
 def test_a_search_that_is_cut_short_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
