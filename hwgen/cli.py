@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgen import cli_fold, cli_ip, cli_train, console
+from hwgen import cli_backends, cli_fold, cli_ip, cli_train, console
+from hwgen.cli_backends import Backend
 from hwgen.cli_options import (
     BoardName,
     Budget,
@@ -65,12 +66,15 @@ def _options(
 
 cli_train.add_to(app)
 app.command()(cli_fold.fold)
+app.command()(cli_backends.build)
 
 
 @app.command()
 def compile(  # noqa: A001  (the command's name)
+    context: typer.Context,
     model: Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for Verilog, manifest, test bench and vectors.")],
+    backend: Backend = cli_backends.NATIVE,
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
@@ -85,10 +89,14 @@ def compile(  # noqa: A001  (the command's name)
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
-    """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors."""
+    """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors; or to an HLS project."""
     from hwgen import inputs, tables
 
+    board = cli_backends.board_of(context, backend, board)
     made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    if not cli_backends.is_native(backend):
+        cli_backends.compile_project(made, out, as_json)
+        return
     data = inputs.read_data(input, model)
     made.write(out, data.x if data else None, frames or 16, seed)
     if as_json:
@@ -100,7 +108,9 @@ def compile(  # noqa: A001  (the command's name)
 
 @app.command()
 def verify(
+    context: typer.Context,
     model: Model,
+    backend: Backend = cli_backends.NATIVE,
     board: BoardName = "ulx3s",
     fold: FoldFile = None,
     interval: Interval = None,
@@ -118,13 +128,18 @@ def verify(
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
-    """Prove the emitted Verilog bit-exact against the golden model, with and without stalls.
+    """Prove the emitted Verilog bit-exact against the golden model, with and without stalls; or an HLS project.
 
     Inputs are --input, else the data beside the model (NAME.npz), else random codes over the input's range.
     """
     from hwgen import inputs, tables
 
+    board = cli_backends.board_of(context, backend, board)
     made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    if not cli_backends.is_native(backend):
+        found = cli_backends.verify_project(made, model, input, frames, seed)
+        console.print_json(found) if as_json else cli_backends.print_verified(found)
+        return
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
         # The float run multiplies as it was trained, so that another multiplier has nothing to be compared with.

@@ -15,7 +15,7 @@ from hwgen.ir import Graph
 from hwgen.tools.files import write_atomic
 from tests.conftest import random_mlp
 
-COMMANDS = ("train", "fold", "compile", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
+COMMANDS = ("train", "fold", "compile", "build", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
 
 
 class Ended:

@@ -31,6 +31,9 @@ VERSION = "1.3.0"
 
 DEFAULT_PART = "xczu3eg-sbva484-1-e"
 
+CARRIED_BITS = 53
+"""hls4ml's interface to Python takes and gives float64."""
+
 VITIS = ("vitis-run", "vitis_hls")
 """Programs that build a project: the newer one first."""
 
@@ -125,8 +128,10 @@ def simulate(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) 
     """
     graph = read_graph(folder)
     codes = golden.input_codes(graph, x)
+    widest = max(kind.codes_format.bits for kind in (graph.input_type, graph.output_type))
+    if widest > CARRIED_BITS:
+        raise HwgenError(f"graph {graph.name!r} has codes of {widest} bits, and a C simulation carries {CARRIED_BITS}")
     loaded = ctypes.CDLL(str((library or compile_simulation(folder)).resolve()))
-    # Codes travel as float64, which holds all that the golden model proves.
     function = getattr(loaded, f"{project_name(graph)}_double")
     pointer = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
     function.argtypes, function.restype = [pointer, pointer], None
@@ -167,9 +172,7 @@ def build(folder: Path | str, timeout: float | None = None) -> Path:
             f"neither vitis-run nor vitis_hls is installed or on the PATH: the project in {folder} is whole, "
             f"and builds where Vitis is with: cd {folder} && vitis-run --mode hls --tcl build_prj.tcl"
         )
-    command = (
-        [program, "--mode", "hls", "--tcl", "build_prj.tcl"] if program == VITIS[0] else [program, "build_prj.tcl"]
-    )
+    command = [program, "--mode", "hls", "--tcl"] if program == VITIS[0] else [program]
     log = folder / "vitis.log"
     child.run([*command, "build_prj.tcl"], cwd=folder, log=log, timeout=timeout)
     return log

@@ -19,8 +19,8 @@ from hwgen.golden import proven_line
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops import ArgMax, BlockQuantize, MatVec, Pool, Requantize, Thresholds, Window, integer_range
 
-MAX_TEXT = 1 << 53
-"""hls4ml writes tables as decimal numbers by way of float64, which holds integers below this."""
+MAX_FLOAT = 1 << 53
+"""hls4ml writes its own layers' tables by way of float64, which holds integers below this."""
 
 LINE_STEPS = 15
 """Thresholds of more steps than this become multiply, add and shift where that is proven equal."""
@@ -110,10 +110,7 @@ def cpp(fmt: Int) -> str:
 
 def _table(name: str, kind: str, values: npt.ArrayLike, fmt: Int | None = None) -> Table:
     array = np.asarray(values, dtype=np.int64)
-    low, high = int(array.min()), int(array.max())
-    if max(-low, high) > MAX_TEXT:
-        raise HwgenError(f"{name} reach {low}..{high}; hls4ml writes integers up to 2^53 exactly")
-    return Table(name, kind, array, fmt or Int.holding(low, high))
+    return Table(name, kind, array, fmt or Int.holding(int(array.min()), int(array.max())))
 
 
 def _positions(x: TensorType) -> int:
@@ -130,32 +127,41 @@ def _matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | No
     op.cycles(x, chosen)  # raises where the fold does not divide
     if block % chosen.simd:
         raise HwgenError(f"SIMD must divide the blocks: SIMD={chosen.simd}, blocks of {block}")
-    integers = isinstance(x.codes_format, Int | Bipolar | Fixed)
-    if integers and op.multiplier == "exact" and len(x.shape) == 1 and not _is_float(op.weight_format):
+    integers = isinstance(x.codes_format, Int | Bipolar | Fixed) and not _is_float(op.weight_format)
+    if integers and len(x.shape) == 1 and 1 << y.codes_format.bits <= MAX_FLOAT:
         return _dense(name, op, x, y, chosen)
     weights, w_format = op.weight, op.weight_format
+    # The accumulator's unit may be coarser than the least product; integer weights are in that unit already.
+    shift = op.unit(x) - product_span(w_format, x.codes_format, op.multiplier).exponent
     if not _is_float(w_format):
-        weights = op.worth
+        weights, shift = op.worth, 0
         w_format = Int.holding(min(-1, int(weights.min())), int(weights.max()))
     x_trait, w_trait = _trait(x.codes_format), _trait(w_format)
     elements = [f.block.element if isinstance(f, Blocked) else f for f in (w_format, x.codes_format)]
     span = product_span(elements[0], elements[1], op.multiplier)
     block_bits = (span.reach * chosen.simd).bit_length() + 1
-    # A sum of one block is also shifted inside the accumulator's type; both wrap at its width, which holds every sum.
-    accumulator = plain(y.codes_format)
+    # Whatever wraps on the way is right in the end, since the accumulator's width holds every sum.
+    result = plain(y.codes_format)
     return Layer(
         name,
         "matvec",
         "hwgen_matvec.h",
         y.shape,
-        accumulator,
-        {"positions": _positions(x), "n_in": int(n_in), "n_out": int(n_out), "pe": chosen.pe, "simd": chosen.simd},
+        result,
+        {
+            "positions": _positions(x),
+            "n_in": int(n_in),
+            "n_out": int(n_out),
+            "pe": chosen.pe,
+            "simd": chosen.simd,
+            "shift": shift,
+        },
         {
             "x_format": x_trait,
             "w_format": w_trait,
             "product": _product(op.multiplier, elements[1], x_trait, w_trait, span.bits),
             "block_t": f"ap_int<{block_bits}>",
-            "accum_t": cpp(accumulator),
+            "accum_t": f"ap_int<{result.width + shift}>",
         },
         (_table("weights", "weight_t", weights, plain(w_format)), _table("biases", "bias_t", op.bias)),
     )
@@ -246,7 +252,7 @@ def _line(op: Thresholds, x: TensorType) -> Requantize | None:
         return None
     multiplier = np.rint(np.ldexp(slope, shift)).astype(np.int64)
     addend = np.rint(np.ldexp(offset, shift))
-    if np.abs(addend).max() >= MAX_TEXT:
+    if np.abs(addend).max() >= MAX_FLOAT:
         return None
     last = op.first + op.steps
     parameters = multiplier, addend.astype(np.int64), np.array([shift])
@@ -367,11 +373,29 @@ def _argmax(name: str, x: TensorType, y: TensorType) -> Layer:
     return Layer(name, "argmax", "hwgen_image.h", y.shape, plain(y.codes_format), constants)
 
 
+def configuration(layer: Layer, name: str, table_types: Mapping[str, str]) -> str:
+    """The C++ struct of a layer's constants and types; `table_types`: the type of each table, by the table's name."""
+    lines = [_constant(constant, value) for constant, value in layer.constants.items()]
+    lines += [f"typedef {text} {alias};" for alias, text in layer.types.items()]
+    lines += [f"typedef {table_types[table.name]} {table.type};" for table in layer.tables]
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"struct {name} {{\n{body}}};\n"
+
+
+def _constant(name: str, value: int | bool | str) -> str:
+    if isinstance(value, bool):
+        return f"static const bool {name} = {_word(value)};"
+    if isinstance(value, str):
+        return f"static const hwgen::rounding {name} = {value};"
+    return f"static const {'int' if abs(value) < 1 << 31 else 'long long'} {name} = {value};"
+
+
 def identifiers(names: list[str]) -> list[str]:
     """C++ identifiers for names, all different."""
 
     def add(made: list[str], name: str) -> list[str]:
-        base = re.sub(r"\W", "_", f"n_{name}" if not name or name[0].isdigit() or name == "input" else name)
+        base = re.sub(r"\W", "_", name).strip("_")
+        base = f"n_{base}" if not base or base[0].isdigit() or base == "input" else base
         number, candidate = 2, base
         while candidate in made:
             candidate, number = f"{base}_{number}", number + 1

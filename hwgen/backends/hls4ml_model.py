@@ -21,7 +21,7 @@ from hls4ml.model import ModelGraph
 from hls4ml.model import layers as hls4ml_layers
 from hls4ml.model.types import IntegerPrecisionType
 
-from hwgen.backends.hls4ml_layers import Layer, identifiers
+from hwgen.backends.hls4ml_layers import Layer, configuration, identifiers
 from hwgen.formats import Int
 
 HEADERS = Path(__file__).parent / "hls"
@@ -42,6 +42,8 @@ class HwgenLayer(hls4ml_layers.Layer):  # type: ignore[misc]  # hls4ml has no ty
                 data=table.values,
                 type_name=f"{table.name}{{index}}_t",
             )
+            # The format that hls4ml chooses goes by way of float64.
+            self.get_weights(table.name).precision_fmt = "{:d}"
 
 
 class HwgenConfig(LayerConfigTemplate):  # type: ignore[misc]
@@ -52,11 +54,8 @@ class HwgenConfig(LayerConfigTemplate):  # type: ignore[misc]
 
     def format(self, node: Any) -> str:
         made: Layer = node.get_attr("made")
-        lines = [_constant(name, value) for name, value in made.constants.items()]
-        lines += [f"typedef {text} {name};" for name, text in made.types.items()]
-        lines += [f"typedef {node.get_weights(table.name).type.name} {table.type};" for table in made.tables]
-        body = "".join(f"    {line}\n" for line in lines)
-        return f"struct config{node.index} {{\n{body}}};\n"
+        types = {table.name: node.get_weights(table.name).type.name for table in made.tables}
+        return configuration(made, f"config{node.index}", types)
 
 
 class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
@@ -71,14 +70,6 @@ class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
         x, y = node.get_input_variable(), node.get_output_variable()
         arguments = ", ".join([x.name, y.name, *(node.get_weights(table.name).name for table in made.tables)])
         return f"hwgen::{made.function}<{x.type.name}, {y.type.name}, config{node.index}>({arguments});"
-
-
-def _constant(name: str, value: int | bool | str) -> str:
-    if isinstance(value, bool):
-        return f"static const bool {name} = {'true' if value else 'false'};"
-    if isinstance(value, str):
-        return f"static const hwgen::rounding {name} = {value};"
-    return f"static const {'int' if abs(value) < 1 << 31 else 'long long'} {name} = {value};"
 
 
 def _precision(fmt: Int) -> Any:

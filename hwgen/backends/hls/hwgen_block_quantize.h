@@ -52,11 +52,9 @@ template <class data_T, class res_T, typename CONFIG_T>
 void block_quantize(data_T data[CONFIG_T::n], res_T res[CONFIG_T::n]) {
     static const int width = data_T::width;
     typedef typename CONFIG_T::element element;
-Blocks:
     for (int start = 0; start < CONFIG_T::n; start += CONFIG_T::size) {
         #pragma HLS PIPELINE II=1
         ap_uint<width> any = 0;
-    Maximum:
         for (int i = 0; i < CONFIG_T::size; i++) {
             #pragma HLS UNROLL
             const data_T x = data[start + i];
@@ -71,7 +69,6 @@ Blocks:
         int shared = greatest + CONFIG_T::lsb - CONFIG_T::emax;
         if (any == 0 || shared < CONFIG_T::scale_low) shared = CONFIG_T::scale_low;
         if (shared > CONFIG_T::scale_high) shared = CONFIG_T::scale_high;
-    Elements:
         for (int i = 0; i < CONFIG_T::size; i++) {
             #pragma HLS UNROLL
             const data_T x = data[start + i];

@@ -12,12 +12,9 @@ template <class data_T, class res_T, typename CONFIG_T>
 void window(data_T data[CONFIG_T::rows * CONFIG_T::columns * CONFIG_T::channels],
             res_T res[CONFIG_T::down * CONFIG_T::across * CONFIG_T::kernel_h * CONFIG_T::kernel_w * CONFIG_T::channels]) {
     static const int kernel_h = CONFIG_T::kernel_h, kernel_w = CONFIG_T::kernel_w, channels = CONFIG_T::channels;
-Down:
     for (int y = 0; y < CONFIG_T::down; y++) {
-    Across:
         for (int x = 0; x < CONFIG_T::across; x++) {
             #pragma HLS PIPELINE II=1
-        Taps:
             for (int tap = 0; tap < kernel_h * kernel_w; tap++) {
                 #pragma HLS UNROLL
                 const int row = y * CONFIG_T::stride_h + tap / kernel_w * CONFIG_T::dilation_h - CONFIG_T::pad_top;
@@ -25,7 +22,6 @@ Down:
                 const bool inside = row >= 0 && row < CONFIG_T::rows && column >= 0 && column < CONFIG_T::columns;
                 const int pixel = inside ? row * CONFIG_T::columns + column : 0;
                 const int place = (y * CONFIG_T::across + x) * kernel_h * kernel_w + tap;
-            Channels:
                 for (int channel = 0; channel < channels; channel++) {
                     #pragma HLS UNROLL
                     res[place * channels + channel] =
@@ -49,14 +45,11 @@ template <class data_T, class res_T, typename CONFIG_T>
 void pool(data_T data[CONFIG_T::positions * CONFIG_T::taps * CONFIG_T::channels],
           res_T res[CONFIG_T::positions * CONFIG_T::channels]) {
     static const int taps = CONFIG_T::taps, channels = CONFIG_T::channels;
-Positions:
     for (int position = 0; position < CONFIG_T::positions; position++) {
-    Channels:
         for (int channel = 0; channel < channels; channel++) {
             #pragma HLS PIPELINE II=1
             const int start = position * taps * channels + channel;
             res_T best = data[start];
-        Taps:
             for (int tap = 1; tap < taps; tap++) {
                 #pragma HLS UNROLL
                 const data_T next = data[start + tap * channels];
@@ -72,11 +65,9 @@ Positions:
 template <class data_T, class res_T, typename CONFIG_T>
 void argmax(data_T data[CONFIG_T::positions * CONFIG_T::channels], res_T res[CONFIG_T::positions]) {
     static const int channels = CONFIG_T::channels;
-Positions:
     for (int position = 0; position < CONFIG_T::positions; position++) {
         data_T best = data[position * channels];
         res_T index = 0;
-    Channels:
         for (int channel = 1; channel < channels; channel++) {
             #pragma HLS PIPELINE II=1
             const data_T next = data[position * channels + channel];

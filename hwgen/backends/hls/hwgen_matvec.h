@@ -6,7 +6,8 @@
 
 namespace hwgen {
 
-// CONFIG_T: positions, n_in, n_out, pe (outputs at a time), simd (inputs at a time, of one block of inputs);
+// CONFIG_T: positions, n_in, n_out, pe (outputs at a time), simd (inputs at a time, of one block of inputs),
+// shift (the result's unit is 2**shift accumulator units, and no sum loses bits);
 // weight_t, bias_t, block_t (the sum of simd products), accum_t; x_format, w_format and product, see hwgen_formats.h.
 // weights: row o holds those of output o. One chunk of pe x simd products enters every clock cycle.
 template <class data_T, class res_T, typename CONFIG_T>
@@ -20,28 +21,23 @@ void matvec(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CONFIG_
     typename CONFIG_T::accum_t acc[pe];
     #pragma HLS ARRAY_PARTITION variable=acc complete
 
-Positions:
     for (int position = 0; position < CONFIG_T::positions; position++) {
-    Outputs:
         for (int first = 0; first < n_out; first += pe) {
-        Inputs:
             for (int start = 0; start < n_in; start += simd) {
                 #pragma HLS PIPELINE II=1
-            Lanes:
                 for (int lane = 0; lane < pe; lane++) {
                     #pragma HLS UNROLL
                     const int out = first + lane, x = position * n_in + start, w = out * n_in + start;
                     typename CONFIG_T::block_t sum = 0;
-                Products:
                     for (int i = 0; i < simd; i++) {
                         #pragma HLS UNROLL
                         sum += CONFIG_T::product::product(data[x + i], weights[w + i]);
                     }
                     const typename CONFIG_T::accum_t before =
-                        start == 0 ? typename CONFIG_T::accum_t(biases[out]) : acc[lane];
+                        start == 0 ? typename CONFIG_T::accum_t(biases[out]) << CONFIG_T::shift : acc[lane];
                     const typename CONFIG_T::accum_t wide = sum;
                     acc[lane] = before + (wide << (scale<X>(data[x]) + scale<W>(weights[w])));
-                    if (start == n_in - simd) res[position * n_out + out] = acc[lane];
+                    if (start == n_in - simd) res[position * n_out + out] = acc[lane] >> CONFIG_T::shift;
                 }
             }
         }

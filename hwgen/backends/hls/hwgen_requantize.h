@@ -15,15 +15,12 @@ void thresholds(data_T data[CONFIG_T::positions * CONFIG_T::channels],
                 typename CONFIG_T::code_t codes[CONFIG_T::steps + 1]) {
     static const int steps = CONFIG_T::steps, channels = CONFIG_T::channels;
     #pragma HLS ARRAY_RESHAPE variable=table cyclic factor=CONFIG_T::steps
-Positions:
     for (int position = 0; position < CONFIG_T::positions; position++) {
-    Channels:
         for (int channel = 0; channel < channels; channel++) {
             #pragma HLS PIPELINE II=1
             const int row = CONFIG_T::rows == 1 ? 0 : channel;
             const data_T x = data[position * channels + channel];
             typename CONFIG_T::count_t count = 0;
-        Steps:
             for (int step = 0; step < steps; step++) {
                 #pragma HLS UNROLL
                 if (x >= table[row * steps + step]) count += 1;
@@ -42,9 +39,7 @@ void requantize(data_T data[CONFIG_T::positions * CONFIG_T::channels],
                 typename CONFIG_T::multiplier_t multipliers[CONFIG_T::rows],
                 typename CONFIG_T::offset_t offsets[CONFIG_T::rows], typename CONFIG_T::shift_t shifts[CONFIG_T::rows]) {
     static const int channels = CONFIG_T::channels, wide = CONFIG_T::product_bits;
-Positions:
     for (int position = 0; position < CONFIG_T::positions; position++) {
-    Channels:
         for (int channel = 0; channel < channels; channel++) {
             #pragma HLS PIPELINE II=1
             const int row = CONFIG_T::rows == 1 ? 0 : channel;

@@ -1,0 +1,133 @@
+"""`--backend hls4ml` of `hwgen compile` and `verify`, and `hwgen build`: networks as projects of other flows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwgen import cli_options as options
+from hwgen import console
+from hwgen.errors import HwgenError
+
+if TYPE_CHECKING:
+    from hwgen.compiler import Accelerator
+
+NATIVE = "native"
+
+BACKENDS = (NATIVE, "hls4ml")
+
+DEFAULT_BOARD = "ultra96"
+"""The board of an HLS project where none is named: the native backend's own has no part that Vitis knows."""
+
+Backend = Annotated[
+    str, typer.Option("--backend", help="native: Verilog. hls4ml: a Vitis HLS project, for AMD boards (ultra96).")
+]
+
+
+def is_native(backend: str) -> bool:
+    """Whether `backend` is hwgen's own; raises HwgenError for an unknown name."""
+    if backend not in BACKENDS:
+        raise HwgenError(f"unknown backend {backend!r}: one of {', '.join(BACKENDS)}")
+    return backend == NATIVE
+
+
+def board_of(context: typer.Context, backend: str, board: str) -> str:
+    """The board that an option names, or the backend's default one."""
+    source = context.get_parameter_source("board")
+    named = source is None or source.name != "DEFAULT"
+    return board if is_native(backend) or named else DEFAULT_BOARD
+
+
+def write_project(made: Accelerator, out: Path) -> None:
+    """Write the HLS project of an accelerator's network; raises HwgenError for other vendors' boards."""
+    from hwgen.backends import hls4ml
+
+    board = made.board
+    if board.vendor != "amd":
+        raise HwgenError(f"the hls4ml backend makes projects for AMD parts; {board.name} has {board.part}")
+    hls4ml.write(made.graph, out, board.part, board.clock.design_mhz, made.folding)
+
+
+def compile_project(made: Accelerator, out: Path, as_json: bool) -> None:
+    """`hwgen compile --backend hls4ml`."""
+    from hwgen.backends import hls4ml
+
+    with console.progress("writing the HLS project"):
+        write_project(made, out)
+    name = hls4ml.project_name(made.graph)
+    if as_json:
+        facts = {"backend": "hls4ml", "project": name, "part": made.board.part, "hash": made.graph.hash}
+        console.print_json({**facts, "mhz": made.board.clock.design_mhz, "files": _files(out)})
+        return
+    console.out.print(
+        f"written to {out}: the Vitis HLS project {name} for {made.board.part} at {made.board.clock.design_mhz:g} MHz, "
+        f"{len(_files(out))} files; build it with: cd {out} && vitis-run --mode hls --tcl build_prj.tcl",
+        soft_wrap=True,
+    )
+
+
+def _files(folder: Path) -> list[str]:
+    """What was written for this network: hls4ml's and ap_types' own headers left out."""
+    own = ("firmware/nnet_utils/nnet_", "firmware/ap_types/")
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith(own))
+
+
+def verify_project(made: Accelerator, model: Path, data: Path | None, frames: int | None, seed: int) -> dict[str, Any]:
+    """`hwgen verify --backend hls4ml`: the C simulation against the golden model; what was compared, as JSON values."""
+    from hwgen import inputs
+    from hwgen.backends import hls4ml
+    from hwgen.compiler import RANDOM_FRAMES
+
+    found = inputs.read_data(data, model)
+    codes = made.inputs(found.x if found else None, frames or (None if found else RANDOM_FRAMES), seed)
+    folder = made.folder / "hls4ml"
+    with console.progress("verifying") as tell:
+        tell("writing the HLS project")
+        write_project(made, folder)
+        tell("compiling the C simulation")
+        library = hls4ml.compile_simulation(folder)
+        tell("comparing with the golden model")
+        hls4ml.verify(folder, codes, library)
+    source = found.source if found else f"random codes, seed {seed}"
+    return {"backend": "hls4ml", "folder": str(folder), "frames": len(codes), "source": source, "exact": True}
+
+
+def print_verified(checked: dict[str, Any]) -> None:
+    console.out.print(
+        f"bit-exact: the C simulation of {checked['folder']} gives the golden model's codes "
+        f"on {checked['frames']} frames ({checked['source']})",
+        soft_wrap=True,
+    )
+
+
+def build(
+    context: typer.Context,
+    model: options.Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the project.")],
+    backend: Backend = "hls4ml",
+    board: options.BoardName = DEFAULT_BOARD,
+    fold: options.FoldFile = None,
+    interval: options.Interval = None,
+    fps: options.Fps = None,
+    budget: options.Budget = None,
+    clock: options.Clock = None,
+    requantize: options.Requantize = "auto",
+    multiplier: options.Multiplier = None,
+    root: options.BuildRoot = Path("build"),
+) -> None:
+    """Write the project of another flow and run that flow's tools: Vitis HLS."""
+    from hwgen.backends import hls4ml
+
+    if is_native(backend):
+        raise HwgenError("hwgen build runs the tools of other flows; the native backend's are run by hwgen bitstream")
+    chosen = board_of(context, backend, board)
+    made = options.accelerator(model, chosen, fold, interval, fps, budget, clock, requantize, multiplier, root)
+    with console.progress(f"building {out}") as tell:
+        tell("writing the HLS project")
+        write_project(made, out)
+        tell("running Vitis HLS")
+        log = hls4ml.build(out)
+    console.out.print(f"built in {out} (log: {log})")

@@ -1,0 +1,114 @@
+"""The HLS templates, compiled with every warning an error and run under the sanitizers, against the definitions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from hwgen import ops
+from hwgen.formats import ROUNDING, Block, Blocked, Int, get, scalar
+from hwgen.formats.grid import ladder
+from hwgen.ir import Graph, TensorType
+from hwgen.ops import MatVec, Thresholds
+from hwgen.passes.blocks import scales_of
+from tests.backends import hls_bench
+from tests.conftest import chain
+from tests.ops.test_minifloats import numbers
+
+PAIRS = [
+    ("e4m3", "e4m3", "exact"),
+    ("e2m1", "e2m1", "exact"),
+    ("e3m2", "e3m2", "exact"),
+    ("e5m2", "e2m3", "exact"),
+    ("int8", "e2m1", "exact"),
+    ("e3m2", "int4", "exact"),
+    ("e2m3", "bipolar", "exact"),
+    ("fixed<6,2>", "uint5", "exact"),
+    *((name, name, by) for name in ("e4m3", "e2m1") for by in ("lmul", "mitchell", "lmul_formula_trunc")),
+    ("e3m2", "e3m2", "lmul"),
+]
+
+
+def blocked(element: str, low: int = -4, high: int = 3, size: int = 8) -> Blocked:
+    fmt = get(element)
+    assert isinstance(fmt, Block)
+    return Blocked(replace(fmt, scale=scales_of(low, high), size=size))
+
+
+def in_blocks(fmt: Blocked, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return fmt.encode(rng.normal(size=shape) * 2.0 ** rng.integers(-5, 4, (*shape[:-1], 1)))
+
+
+def matrix(weight: str, x: str, multiplier: str) -> tuple[Graph, np.ndarray]:
+    wf, xf = scalar(weight), scalar(x)
+    reads = None if isinstance(xf, Int) else xf
+    op = MatVec(numbers(wf, (6, 8)), wf, np.arange(-3, 3), input_format=reads, multiplier=multiplier)
+    return chain("m", TensorType((2, 8), xf), ("a", op)), numbers(xf, (40, 2, 8), 3)
+
+
+def block_matrix(weight: str, x: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    xf, wf = blocked(x), blocked(weight, -3, 2)
+    op = MatVec(in_blocks(wf, (6, 16), rng), wf, rng.integers(-99, 99, 6), input_format=xf)
+    return chain("b", TensorType((16,), xf), ("a", op)), in_blocks(xf, (40, 16), rng)
+
+
+def to_blocks(name: str, window: tuple[int, int], rounding: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    op = ops.BlockQuantize(blocked(name, *window), -6, rounding)
+    codes = rng.integers(-2048, 2048, (60, 24)) >> rng.integers(0, 12, (60, 1))
+    codes[2], codes[3, :8] = 0, -2048
+    return chain("q", TensorType((24,), Int(12)), ("q", op)), codes
+
+
+def to_minifloats(name: str) -> tuple[Graph, np.ndarray]:
+    fmt = scalar(name)
+    rungs = ladder(fmt)
+    table = np.sort(np.random.default_rng(0).integers(-400, 400, (2, len(rungs) - 1)), axis=1)
+    op = Thresholds(table, int(rungs[0]), fmt)
+    return chain("t", TensorType((3, 2), Int(10)), ("t", op)), np.random.default_rng(1).integers(-512, 512, (60, 3, 2))
+
+
+def requantized(rounding: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    shift = np.array([0, 3, 5, 9])
+    op = ops.Requantize(rng.integers(1, 9, 4), rng.integers(-9, 9, 4), shift, rounding, -100, 119, Int(8), (1.0,), 3)
+    return chain("r", TensorType((4,), Int(8)), ("r", op)), rng.integers(-128, 128, (300, 4))
+
+
+def image(fmt: str, reduce: Literal["max", "sum"], rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    kind = scalar(fmt)
+    reads = None if isinstance(kind, Int) else kind
+    window = ops.Window((2, 3), (1, 2), (1, 0, 1, 2), (2, 1), "zero", 0)
+    graph = chain("i", TensorType((5, 6, 3), kind), ("w", window), ("p", ops.Pool(reduce, 6, reads)))
+    return graph, numbers(kind, (40, 5, 6, 3), 4)
+
+
+def all_cases() -> list[tuple[Graph, np.ndarray]]:
+    rng = np.random.default_rng(7)
+    blocks = [("mxfp4", "mxfp4"), ("mxint8", "mxint8"), ("mxfp6e3m2", "mxfp8e4m3"), ("mxint8", "mxfp4")]
+    windows = [("mxfp4", (-6, 1)), ("mxint8", (-20, 12)), ("mxint8", (-6, -5)), ("mxfp8e4m3", (-9, -4))]
+    return [
+        *(matrix(*pair) for pair in PAIRS),
+        *(block_matrix(*pair, rng) for pair in blocks),
+        *(to_blocks(name, window, "half_even", rng) for name, window in windows),
+        *(to_blocks("mxfp4", (-9, 3), rounding, rng) for rounding in ("half_up", "down", "away")),
+        *(to_minifloats(name) for name in ("e4m3", "e2m1")),
+        *(requantized(rounding, rng) for rounding in ROUNDING),
+        image("int4", "max", rng),
+        image("uint4", "sum", rng),
+        image("e2m1", "max", rng),
+        (chain("g", TensorType((9,), Int(3)), ("g", ops.ArgMax())), rng.integers(-4, 4, (200, 9))),
+    ]
+
+
+@pytest.mark.slow
+def test_every_template_gives_the_defined_codes_and_no_undefined_behaviour(tmp_path: Path) -> None:
+    graphs, inputs = map(list, zip(*all_cases(), strict=True))
+    flags = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    for graph, x, got in zip(graphs, inputs, hls_bench.run(graphs, inputs, tmp_path, flags), strict=True):
+        want = x
+        for node in graph.nodes:
+            want = node.op.run(want)
+        np.testing.assert_array_equal(got, want, f"{graph.nodes[0].op}")
