@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hwgen import ops
-from hwgen.formats import Int
+from hwgen.formats import Blocked, Int, get
 from hwgen.ir import Graph, TensorType
+from hwgen.passes.blocks import scales_of
 from tests.gateware import networks
 
 RNG = np.random.default_rng(7)
@@ -20,8 +23,17 @@ def images(shape: tuple[int, int, int], *layers: object) -> Graph:
     return networks.cnn(TensorType(shape, Int(2, is_signed=False)), layers, RNG)
 
 
+def blocks() -> Graph:
+    """Two matrix units, the second one on blocks of four."""
+    block = Blocked(replace(get("mxfp4"), scale=scales_of(-4, 3), size=4))
+    first = ops.MatVec(RNG.integers(-3, 4, (8, 6)), Int(3))
+    second = ops.MatVec(RNG.integers(-3, 4, (3, 8)), Int(3), input_format=block)
+    return networks.chain(TensorType((6,), Int(4)), first, ops.BlockQuantize(block, 0), second)
+
+
 SMALL = {
     "vectors": networks.mlp((4, 6, 4, 3), RNG),
+    "blocks": blocks(),
     "wide weights": networks.mlp((6, 4, 2), RNG, weight="int8n", requantize=True),
     "a pool between": images((6, 5, 2), (4, window(3, 1, 1)), window(2, 2), (3, window(2))),
     "more beats out than in": images((8, 8, 4), (8, window(3)), window(3, 1), (4, window(2))),
