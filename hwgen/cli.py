@@ -14,6 +14,7 @@ import typer
 from hwgen import cli_backends, cli_fold, cli_ip, cli_train, console
 from hwgen.cli_backends import Backend
 from hwgen.cli_options import (
+    Accumulator,
     BoardName,
     Budget,
     BuildRoot,
@@ -83,6 +84,7 @@ def compile(  # noqa: A001  (the command's name)
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 0,
@@ -93,7 +95,7 @@ def compile(  # noqa: A001  (the command's name)
     from hwgen import inputs, tables
 
     board = cli_backends.board_of(context, backend, board)
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
     if not cli_backends.is_native(backend):
         cli_backends.compile_project(made, out, as_json)
         return
@@ -119,6 +121,7 @@ def verify(
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 1,
@@ -135,15 +138,15 @@ def verify(
     from hwgen import inputs, tables
 
     board = cli_backends.board_of(context, backend, board)
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
     if not cli_backends.is_native(backend):
         found = cli_backends.verify_project(made, model, input, frames, seed)
         console.print_json(found) if as_json else cli_backends.print_verified(found)
         return
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
-        # The float run multiplies as it was trained, so that another multiplier has nothing to be compared with.
-        imported = inputs.read_imported(model) if multiplier is None else None
+        # The float run multiplies as it was trained and is compared with exact sums: others have nothing to match.
+        imported = inputs.read_imported(model) if multiplier is None and accumulator == "exact" else None
         checked = made.verify(data, frames, seed, uart, imported, tell)
     if as_json:
         console.print_json(checked)
@@ -163,11 +166,12 @@ def run(
     real: Annotated[bool, typer.Option("--real", help="Write real outputs instead of codes.")] = False,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
 ) -> None:
     """Run a network: on the golden model, on a simulated board or on a real one."""
     from hwgen import golden, inputs, runtime
 
-    graph = inputs.read_model(model, requantize, multiplier)
+    graph = inputs.read_model(model, requantize, multiplier, accumulator)
     x = inputs.read_array(input)
     if on == "golden":
         codes = golden.run(graph, x)
@@ -191,6 +195,7 @@ def bitstream(
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
     allow_timing_failure: Annotated[
         bool, typer.Option("--allow-timing-failure", help="Keep a bitstream that misses the board's clock.")
@@ -201,7 +206,7 @@ def bitstream(
     """Synthesise, place and route for a board, down to the bitstream."""
     from hwgen import tables
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
     with console.progress(f"building for {made.board.name}") as tell:
         result = made.build(
             lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
@@ -225,13 +230,14 @@ def report(
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
     """Gather what is known of an accelerator into report.json, report.md and report.html."""
     from hwgen import report as reports
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
     result = made.report()
     reports.write(result, made.folder)
     if as_json:
@@ -252,12 +258,13 @@ def flash(
     clock: Clock = None,
     requantize: Requantize = "auto",
     multiplier: Multiplier = None,
+    accumulator: Accumulator = "exact",
     build: BuildRoot = Path("build"),
 ) -> None:
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
     from hwgen.flow import flash as flow_flash
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, build)
+    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
     with console.progress(f"loading {made.board.name}") as tell:
         flow_flash.flash(made.board, made.bitstream_file(), lambda line: tell(line, None))
     console.out.print(f"{made.board.name} is loaded")

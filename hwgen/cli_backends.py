@@ -116,6 +116,7 @@ def build(
     clock: options.Clock = None,
     requantize: options.Requantize = "auto",
     multiplier: options.Multiplier = None,
+    accumulator: options.Accumulator = "exact",
     root: options.BuildRoot = Path("build"),
 ) -> None:
     """Write the project of another flow and run that flow's tools: Vitis HLS."""
@@ -124,7 +125,9 @@ def build(
     if is_native(backend):
         raise HwgenError("hwgen build runs the tools of other flows; the native backend's are run by hwgen bitstream")
     chosen = board_of(context, backend, board)
-    made = options.accelerator(model, chosen, fold, interval, fps, budget, clock, requantize, multiplier, root)
+    made = options.accelerator(
+        model, chosen, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, root
+    )
     with console.progress(f"building {out}") as tell:
         tell("writing the HLS project")
         write_project(made, out)

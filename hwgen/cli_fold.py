@@ -24,6 +24,7 @@ def fold(
     clock: options.Clock = None,
     requantize: options.Requantize = "auto",
     multiplier: options.Multiplier = None,
+    accumulator: options.Accumulator = "exact",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file to write, for --fold.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="SVG file of cycles and resources by layer.")] = None,
     as_json: options.Json = False,
@@ -41,7 +42,7 @@ def fold(
 
     wish = options.wanted(fold, interval, fps, budget)
     chosen = options.board_at(board, clock)
-    choice = choose(inputs.read_model(model, requantize, multiplier), chosen, wish, fps, budget)
+    choice = choose(inputs.read_model(model, requantize, multiplier, accumulator), chosen, wish, fps, budget)
     drawn = _plot(choice) if plot else ""
     if out:
         rows = [f"  {json.dumps(name)}: [{one.pe}, {one.simd}]" for name, one in choice.folding.items()]

@@ -42,6 +42,10 @@ Multiplier = Annotated[
         help="exact; or lmul, mitchell, lmul_formula_trunc for networks of minifloats. Default: as it was trained.",
     ),
 ]
+Accumulator = Annotated[
+    str,
+    typer.Option("--accumulator", help="exact; or fp32: layers that read MX blocks add block after block in FP32."),
+]
 BuildRoot = Annotated[Path, typer.Option("--build", help="Where generated files go.")]
 Json = Annotated[bool, typer.Option("--json", help="Print figures as JSON.")]
 Input = Annotated[
@@ -83,11 +87,12 @@ def accelerator(
     clock: float | None,
     requantize: str,
     multiplier: str | None,
+    accumulator: str,
     root: Path,
 ) -> Accelerator:
     """The accelerator that a command's options describe."""
     from hwgen import compiler, inputs
 
     wish = wanted(fold, interval, fps, budget)
-    graph = inputs.read_model(model, requantize, multiplier)
+    graph = inputs.read_model(model, requantize, multiplier, accumulator)
     return compiler.compile(graph, board_at(board, clock), wish, root, fps=fps, budget=budget)

@@ -39,22 +39,30 @@ OnText = Callable[[str, float | None], None]
 """Progress: what is being done, and the fraction that is done or None."""
 
 
-def load(path: Path | str, requantize: str = "auto", multiplier: str | None = None) -> Graph:
-    """The frozen graph of a QONNX file; `requantize` and `multiplier` as in `hwgen.passes.freeze`.
+def load(
+    path: Path | str, requantize: str = "auto", multiplier: str | None = None, accumulator: str = "exact"
+) -> Graph:
+    """The frozen graph of a QONNX file; `requantize`, `multiplier`, `accumulator` as in `hwgen.passes.freeze`.
 
     Raises HwgenError for a file that cannot be read, UnsupportedError naming the node for a network that cannot
     become hardware.
     """
     from hwgen.frontends import qonnx
 
-    return passes.freeze(qonnx.load(path), requantize, multiplier)
+    return passes.freeze(qonnx.load(path), requantize, multiplier, accumulator)
 
 
-def from_brevitas(module: Any, example_input: Any, requantize: str = "auto", multiplier: str | None = None) -> Graph:
+def from_brevitas(
+    module: Any,
+    example_input: Any,
+    requantize: str = "auto",
+    multiplier: str | None = None,
+    accumulator: str = "exact",
+) -> Graph:
     """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise."""
     from hwgen.frontends import brevitas
 
-    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize, multiplier)
+    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize, multiplier, accumulator)
 
 
 def compile(  # noqa: A001  (the name of the interface)

@@ -49,13 +49,15 @@ def read_imported(path: Path) -> Graph | None:
     return None if graph.is_frozen else graph
 
 
-def read_model(path: Path, requantize: str = "auto", multiplier: str | None = None) -> Graph:
+def read_model(
+    path: Path, requantize: str = "auto", multiplier: str | None = None, accumulator: str = "exact"
+) -> Graph:
     """The frozen graph of a QONNX file, of NAME.graph.json, or of the graph.json that `hwgen compile` wrote.
 
     A folder stands for the graph.json in it. What is frozen already stays as it is.
     """
     graph = _read_graph(path)
-    return graph if graph.is_frozen else passes.freeze(graph, requantize, multiplier)
+    return graph if graph.is_frozen else passes.freeze(graph, requantize, multiplier, accumulator)
 
 
 def _read_graph(path: Path) -> Graph:

@@ -2,7 +2,7 @@
 
 A rounding to odd never passes an even number of its grid, and lands on one only where it is exact. So whatever compares
 with even numbers alone sees no difference: all boundaries of any rounding whose steps are four times as wide (S. Boldo
-and G. Melquiond, Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd, IEEE
+and G. Melquiond, Emulation of a FMA and correctly rounded sums: proved algorithms using rounding to odd, IEEE
 Transactions on Computers 57, 2008).
 """
 

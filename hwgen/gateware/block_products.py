@@ -1,14 +1,15 @@
-"""Sums of products of block-scaled elements: a dot product of elements, moved by the two scales."""
+"""Sums of products of block-scaled elements: a dot product of elements, moved by the two scales, or added in FP32."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth.hdl import Cat, Const, Signal, Value
+from amaranth.hdl import Cat, Const, Mux, Shape, Signal, Value
 
 from hwgen import ops
 from hwgen.formats import Blocked, Format
+from hwgen.gateware.dotproduct.accumulate import Fp32Accumulator
 from hwgen.gateware.dotproduct.dot import DotProduct
-from hwgen.gateware.pipeline import register, rom
+from hwgen.gateware.pipeline import counter, register, rom
 
 MEGAHERTZ, FAMILY = 100.0, "ecp5"
 """What the dot product of the elements is pipelined for: the open boards' pace."""
@@ -51,12 +52,69 @@ def block_totals(m, enable, row, operands, scale, weights: BlockWeights, dots: l
     `operands`: the packed element codes of the SIMD lanes, `scale` their scale's code; both a clock after `row`.
     `shift`: bits below the accumulator's unit, which all sums have as zeros.
     """
+    totals = []
+    for pe, (unit, amount) in enumerate(_dots(m, enable, row, operands, scale, weights, dots)):
+        total = Signal(width, name=f"moved_{pe}")
+        m.d.comb += total.eq((_sign_extended(unit.sum, width + shift) << amount)[shift : width + shift])
+        totals.append(register(m, enable, total, f"total_{pe}").as_signed())
+    return totals
+
+
+@dataclass(frozen=True)
+class BlockBeats:
+    """Beats of a dot product of blocks where they are added up, each a clock after the other.
+
+    valid: whether there is one; count: how many a block has. In the clock after: whether it was there (`given`), and
+    the last of its vector (`ends`).
+    """
+
+    valid: Value
+    count: int
+    given: Value
+    ends: Value
+
+
+def block_singles(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights, dots, beats: BlockBeats):
+    """FP32 totals of the PE lanes, three clocks behind the dot products: the beats of each block are added up exactly,
+    and the blocks' sums in FP32, in order."""
+    assert isinstance(op.input_format, Blocked)
+    x, fmt = op.input_format.block, op.weight_format
+    _, start, end = counter(m, enable & beats.valid, beats.count, "block_beat")
+    whole = register(m, enable, end, "block_ends")
+    # The exponent of the least product under the least scales.
+    base = dots[0].lsb - x.scale.bias - (fmt.block.scale.bias if isinstance(fmt, Blocked) else 0)
+    totals = []
+    for pe, (unit, amount) in enumerate(_dots(m, enable, row, operands, scale, weights, dots)):
+        signed_sum = unit.sum.shape().signed
+        width = unit.bits + (beats.count - 1).bit_length()
+        block = Signal(Shape(width, signed_sum), name=f"block_{pe}", reset_less=True)
+        with m.If(enable & beats.valid):
+            m.d.sync += block.eq(Mux(start, 0, block) + unit.sum)
+        exponent = register(m, enable, amount + base, f"exponent_{pe}")
+        m.submodules[f"singles_{pe}"] = singles = Fp32Accumulator(block.shape(), exponent.shape())
+        m.d.comb += [
+            singles.enable.eq(enable),
+            singles.sum.eq(block),
+            singles.exponent.eq(exponent),
+            singles.nan.eq(0),
+            singles.valid.eq(beats.given & whole),
+            singles.last.eq(beats.ends),
+        ]
+        totals.append(singles.total)
+    return totals
+
+
+def _dots(m, enable, row, operands, scale, weights: BlockWeights, dots) -> list[tuple[DotProduct, Value]]:
+    """For each PE lane its unit, wired up, and the sum of both scales' codes in the clock of the unit's sum.
+
+    Both scales count from their formats' least.
+    """
     shape = weights.elements.shape
     columns = rom(m, enable, row, weights.elements.reshape(shape[0], -1), "weights")
     bits = weights.element.bits
     codes = [_widened(column, bits) for column in columns]
     scales = rom(m, enable, row, weights.scales, "weight_scales")
-    totals = []
+    found = []
     for pe, unit in enumerate(dots):
         m.submodules[f"dot_{pe}"] = unit
         m.d.comb += [
@@ -65,14 +123,11 @@ def block_totals(m, enable, row, operands, scale, weights: BlockWeights, dots: l
             Value.cast(unit.a).eq(operands),
             Value.cast(unit.b).eq(Cat(codes[pe * shape[2] : (pe + 1) * shape[2]])),
         ]
-        total = Signal(width, name=f"moved_{pe}")
-        # Both scales count from their formats' least, which the accumulator's unit has taken in.
         amount = scale + scales[pe]
         for clock in range(unit.latency):
             amount = register(m, enable, amount, f"amount_{pe}_{clock}")
-        m.d.comb += total.eq((_sign_extended(unit.sum, width + shift) << amount)[shift : width + shift])
-        totals.append(register(m, enable, total, f"total_{pe}").as_signed())
-    return totals
+        found.append((unit, amount))
+    return found
 
 
 def _widened(column: Value, bits: int) -> Value:

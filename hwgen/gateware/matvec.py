@@ -11,7 +11,7 @@ from hwgen.formats import Int, Minifloat
 from hwgen.gateware import dot, timing
 from hwgen.gateware.arith.lmul import lmul
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.block_products import block_totals, block_weights, element_dot
+from hwgen.gateware.block_products import BlockBeats, block_singles, block_totals, block_weights, element_dot
 from hwgen.gateware.decode import decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
@@ -30,8 +30,10 @@ class MatVec(wiring.Component):
     Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
     "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; "blocks" for inputs in
     blocks: a dot product of elements, moved by the scales; else "multiplier".
+    accumulator "fp32": the sums of blocks are added in FP32, a whole addition in one clock, since the next block may
+    come in the next: that clock is the longest path, whatever else the unit does.
     Pipeline: kept beats (only if both folds are more than one), operands, products and adder tree (`levels`
-    registers), accumulator: depth = levels + 2 or levels + 3 clocks.
+    registers), accumulator: depth = levels + 2 or levels + 3 clocks; in FP32 one level more.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.
     Latency: interval - 1 + depth clocks from the first input beat to the last output beat.
     """
@@ -43,9 +45,11 @@ class MatVec(wiring.Component):
         self.neuron_folds, self.synapse_folds = out // fold.pe, inner // fold.simd
         self.input = beats_of(x, fold.simd)
         self.output = beats_of(op.infer(x), fold.pe)
-        self.weights = self._rows(op.worth)
+        self.products, self.singles = products_of(op, x, fold), op.accumulator == "fp32"
+        # The elements of blocks are multiplied by themselves, whatever their scales.
+        self.weights = self._rows(op.weight if self.products == "blocks" else op.worth)
         self.has_minifloats = any(isinstance(f, Minifloat) for f in (op.weight_format, x.codes_format))
-        self.products, self.product_levels = self._choose_products()
+        self.product_levels = self._choose_levels()
         whole = self.products in ("constant", "blocks")
         self.levels = self.product_levels + (0 if whole else dot.tree_depth(fold.simd))
         # Whether beats are kept in a memory: then they come one clock later.
@@ -60,21 +64,21 @@ class MatVec(wiring.Component):
         shape = (self.neuron_folds, pe, self.synapse_folds, simd)
         return array.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, pe, simd)
 
-    def _choose_products(self) -> tuple[str, int]:
-        """The kind of products, and register levels from the operands to the products (constants: to the sum)."""
-        kind = products_of(self.op, self.x, self.fold)
+    def _choose_levels(self) -> int:
+        """Register levels from the operands to the products (constants and blocks: to the sum)."""
+        kind = self.products
         if kind == "constant":
             digits = [[len(signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
-            return kind, max(dot.tree_depth(sum(lane)) for lane in digits) or 1
+            return max(dot.tree_depth(sum(lane)) for lane in digits) or 1
         if kind == "blocks":
             self.dots = [element_dot(self.op, self.fold.simd) for _ in range(self.fold.pe)]
-            return kind, self.dots[0].latency + 1
+            return self.dots[0].latency + 1 + self.singles
         if kind in ("multiplier", "codes"):
             # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
-            return kind, 2 if self.has_minifloats else 1
+            return 2 if self.has_minifloats else 1
         # The biases are looked up one level before the accumulator, so there is one level at least.
         least = 1 if self.fold.simd == 1 else 0
-        return kind, max(dot.tree_depth(magnitude_bits(self.weights)), least)
+        return max(dot.tree_depth(magnitude_bits(self.weights)), least)
 
     def timing(self, sink: timing.Push) -> timing.Push:
         return timing.matvec(self.synapse_folds, self.neuron_folds, self.depth, sink)
@@ -89,11 +93,14 @@ class MatVec(wiring.Component):
         stages = [flags.delayed(m, enable, 0)]
         for stage in range(self.depth - 2):
             stages.append(stages[-1].delayed(m, enable, stage + 1))
-        bias, totals = self._totals(m, enable, row, beat)
-        biases = self._biases(m, enable, stages[-2], bias)
         final = stages[-1]
-        for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
-            self._accumulate(m, enable & final.valid, final.start, total, bias, lane)
+        if self.singles:
+            self._singles(m, enable, row, beat, stages)
+        else:
+            bias, totals = self._totals(m, enable, row, beat)
+            biases = self._biases(m, enable, stages[-2], bias)
+            for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
+                self._accumulate(m, enable & final.valid, final.start, total, bias, lane)
         with m.If(enable):
             m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [
@@ -102,10 +109,19 @@ class MatVec(wiring.Component):
         ]
         return m
 
+    def _singles(self, m, enable, row, beat, stages: list[Flags]):
+        """FP32 sums at the output: rounded beside the last stage but one, added beside the last one."""
+        weights = block_weights(self.op, self.weights)
+        operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
+        count = self.op.input_format.block.size // self.fold.simd
+        beats = BlockBeats(stages[-3].valid, count, stages[-2].valid, stages[-2].end)
+        totals = block_singles(m, enable, row, operands, scale, self.op, weights, self.dots, beats)
+        m.d.comb += [self.o.p.lanes[lane].eq(total) for lane, total in enumerate(totals)]
+
     def _totals(self, m, enable, row, beat) -> tuple[np.ndarray, list[Value]]:
         """(what the accumulators start from, the sum over the SIMD lanes for each PE lane)."""
         if self.products == "blocks":
-            weights = block_weights(self.op, self._rows(self.op.weight))
+            weights = block_weights(self.op, self.weights)
             operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
             width = self.output.bits
             return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width, self.op.shift)
@@ -209,9 +225,7 @@ class MatVec(wiring.Component):
             # Codes are stored, and both operands are put on their grid before a register of their own.
             weights = self._rom_codes(m, enable, row)
             weights = [
-                register(
-                    m, enable, decode(self.op.weight_format, code).worth.shift_right(self.op.shift), f"weight_{n}"
-                )
+                register(m, enable, decode(self.op.weight_format, code).worth.shift_right(self.op.shift), f"weight_{n}")
                 for n, code in enumerate(weights)
             ]
             factors = [register(m, enable, factor, f"factor_{n}") for n, factor in enumerate(factors)]

@@ -16,6 +16,7 @@ from hwgen.gateware.beat import signature
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.fifo import Fifo
+from hwgen.gateware.fix import Fix
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
@@ -67,6 +68,7 @@ BUILDERS = {
     ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
     ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
+    ops.Fix: lambda node, x, lanes, folding: Fix(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
     ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
     ops.Pool: lambda node, x, lanes, folding: Pool(node.op, x, lanes),
@@ -80,6 +82,7 @@ KINDS = {
     Thresholds: "thresholds",
     Requantize: "requantize",
     BlockQuantize: "block_quantize",
+    Fix: "fix",
     ArgMax: "argmax",
     Window: "window",
     Pool: "pool",

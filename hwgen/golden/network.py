@@ -18,9 +18,10 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Codes, Int, Real
 from hwgen.formats.grid import ladder
+from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops import Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
@@ -148,7 +149,7 @@ def _carrier(bound: int) -> Kind:
 def _magnitude(node: Node, graph: Graph) -> int:
     """A bound of every integer, partial sums in any order included, that the node's kernel carries."""
     x = graph.types[node.inputs[0]]
-    if not isinstance(node.op, MatVec):
+    if not isinstance(node.op, MatVec) or node.op.accumulator == "fp32":
         codes = graph.types[node.output].codes_format
         return max(abs(end) for end in codes.code_range)
     low, high = node.op.product_range(x)
@@ -159,6 +160,10 @@ def _magnitude(node: Node, graph: Graph) -> int:
 
 def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
     x = graph.types[node.inputs[0]]
+    if isinstance(node.op, MatVec) and node.op.accumulator == "fp32":
+        return fp32_kernel(node.op, carrier)
+    if isinstance(node.op, Fix):
+        return fix_kernel(node.op, carrier)
     if isinstance(node.op, MatVec):
         return _matvec_kernel(node.op, x, carrier, _carrier(_magnitude(node, graph)))
     if isinstance(node.op, Thresholds):

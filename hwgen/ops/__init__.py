@@ -3,6 +3,7 @@
 from hwgen.ir import Op
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
@@ -16,6 +17,7 @@ OPS: dict[str, type[Op]] = {
         ArgMax,
         BlockQuantize,
         Dense,
+        Fix,
         MatVec,
         Pool,
         Quantize,
@@ -35,6 +37,7 @@ __all__ = [
     "ArgMax",
     "BlockQuantize",
     "Dense",
+    "Fix",
     "MatVec",
     "Pool",
     "Quantize",

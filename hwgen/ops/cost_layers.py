@@ -15,6 +15,7 @@ from hwgen.ir import Fold, Node, TensorType
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.thresholds import Thresholds
@@ -28,6 +29,10 @@ LUT_PRODUCT = 16
 
 BLOCK_LUTS = 64
 """LUTs that a block RAM must save to be asked for; also what one, or a DSP, weighs in a comparison of costs."""
+
+
+FP32_ADD_LUTS = 420
+"""LUTs of an FP32 addition in one clock, its rounding included."""
 
 
 def signed_digits(value: int) -> list[tuple[int, int]]:
@@ -94,6 +99,8 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
         return _requantize(node.op, x, lanes)
     if isinstance(node.op, BlockQuantize):
         return _block_quantize(node.op, x, lanes)
+    if isinstance(node.op, Fix):
+        return _fix(node.op, lanes)
     if isinstance(node.op, ArgMax):
         return _argmax(x, lanes)
     if isinstance(node.op, Window):
@@ -143,11 +150,11 @@ def _tree(terms: int, bits: float, growth: float = 1) -> Resources:
 def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     out, inner = op.weight.shape
     neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
-    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
-    magnitude = magnitude_bits(op.worth)
     kind = products_of(op, x, fold)
     if kind == "blocks":
         return _block_matvec(op, x, fold)
+    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
+    magnitude = magnitude_bits(op.worth)
     sizes = np.abs(op.worth)
     stored = 1 if sizes.min() == sizes.max() else magnitude + 1
     parts = [_rom(macs * stored, neuron_folds * synapse_folds), _rom(fold.pe * acc, neuron_folds)]
@@ -187,13 +194,30 @@ def _block_matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
     )
     macs = fold.pe * fold.simd
     product = element.significand_bits * weight.significand_bits * 1.5 + product_width(element, weight)[1]
+    moved = amount(lut=acc * (shift + 2), ff=3 * acc)
+    if op.accumulator == "fp32":
+        moved = _single(product_width(element, weight, x.format.block.size)[1])
     return add_up(
         [
             _rom(macs * weight.bits, rows),
             amount(lut=macs * product, ff=macs * product / 2),
-            _scaled(amount(lut=acc * (shift + 2), ff=3 * acc), fold.pe),
+            _scaled(moved, fold.pe),
             amount(lut=45, ff=50 + 3 * (x.format.block.element.bits * fold.simd)),
         ]
+    )
+
+
+def _single(bits: int) -> Resources:
+    """A sum of `bits` bits made FP32 and added: two normalisers, an alignment, an adder and two roundings."""
+    steps = max(bits, 27).bit_length()
+    return amount(lut=max(bits, 27) * (steps + 3) + FP32_ADD_LUTS, ff=bits + 90)
+
+
+def _fix(op: Fix, lanes: int) -> Resources:
+    """A shifter down from a significand's place, and a sign, a lane."""
+    width = op.format.width
+    return add_up(
+        [_scaled(amount(lut=width * (max(width, 24).bit_length() + 2.5) + 30, ff=2 * width), lanes), amount(8, 8)]
     )
 
 

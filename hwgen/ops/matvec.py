@@ -20,9 +20,12 @@ from hwgen.formats import Blocked, Codes, Format, Int
 from hwgen.formats.grid import check_grid, grid_range, on_grid
 from hwgen.formats.multiply import CODE_MULTIPLIERS, lmul, lmul_format, product_span
 from hwgen.ir import Array, Fold, Op, TensorType, freeze
+from hwgen.ops import block_sums
 
 MAX_ACCUMULATOR_BITS = 62
 """The widest exact sum: int64 carries it, and twice as much on the way."""
+
+ACCUMULATORS = ("exact", "fp32")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,10 @@ class MatVec(Op):
     multiplier: "exact", or one of CODE_MULTIPLIERS, which want one minifloat format on both sides.
     shift: the accumulator's unit is 2**shift times the least product of both formats: the weights, on their grid, are
     multiples of 2**shift, so that no sum loses anything. For exact products only.
-    The output format is the narrowest signed integer that holds every sum that these weights can make.
+    accumulator: "exact", or "fp32" for inputs in blocks: the exact sum of each block is rounded to FP32 and added to
+    those before it in FP32, in order, both half to even, starting from +0 (hwgen.ops.block_sums). Then the output is
+    FP32 codes, its unit is 1, and there is no bias.
+    The output format of exact sums is the narrowest signed integer that holds every sum that these weights can make.
     """
 
     frozen: ClassVar[bool] = True
@@ -48,6 +54,7 @@ class MatVec(Op):
     input_format: Format | None = None
     multiplier: str = "exact"
     shift: int = 0
+    accumulator: str = "exact"
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight, dtype=np.int64)
@@ -61,8 +68,21 @@ class MatVec(Op):
             raise HwgenError(f"unknown multiplier {self.multiplier!r} of a matrix unit: one of {known}")
         if self.shift and (self.shift < 0 or self.multiplier != "exact"):
             raise HwgenError(f"a unit of 2**{self.shift} least products goes with exact products, and is no fraction")
+        self._check_accumulator()
         bias = np.broadcast_to(np.asarray(self.bias, dtype=np.int64), (weight.shape[0],))
         freeze(self, weight=weight, bias=bias)
+
+    def _check_accumulator(self) -> None:
+        if self.accumulator not in ACCUMULATORS:
+            known = ", ".join(ACCUMULATORS)
+            raise HwgenError(f"unknown accumulator {self.accumulator!r} of a matrix unit: one of {known}")
+        if self.accumulator == "exact":
+            return
+        if not isinstance(self.input_format, Blocked):
+            name = self.input_format.name if self.input_format else "integers"
+            raise HwgenError(f"FP32 adds up block after block, and {name} come in no blocks")
+        if self.multiplier != "exact" or self.shift or np.any(self.bias):
+            raise HwgenError("FP32 adds up exact products in units of 1, and no bias")
 
     @cached_property
     def worth(self) -> Codes:
@@ -92,6 +112,8 @@ class MatVec(Op):
 
     def unit(self, x: TensorType) -> int:
         """The exponent of one unit of the accumulator, before scales."""
+        if self.accumulator == "fp32":
+            return 0
         return product_span(self.weight_format, x.codes_format, self.multiplier).exponent + self.shift
 
     @cached_property
@@ -130,6 +152,10 @@ class MatVec(Op):
         if x.format != self.input_format and not (self.input_format is None and isinstance(x.codes_format, Int)):
             expected = self.input_format.name if self.input_format else "integer"
             raise HwgenError(f"it reads {expected} codes, the tensor has {x.codes_format.name} (input_format)")
+        if self.accumulator == "fp32":
+            assert isinstance(self.input_format, Blocked)
+            block_sums.check(self.weight_format, self.weight, self.input_format)
+            return TensorType((*x.shape[:-1], self.weight.shape[0]), block_sums.FP32, self.scale)
         check_grid(x.codes_format)
         # Products that int64 does not hold are refused before any is computed.
         product = product_span(self.weight_format, x.codes_format, self.multiplier).reach
@@ -144,6 +170,9 @@ class MatVec(Op):
 
     def run(self, *values: Array) -> Array:
         (x,) = values
+        if self.accumulator == "fp32":
+            assert isinstance(self.input_format, Blocked)
+            return block_sums.fp32_sums(self.weight_format, self.weight, self.input_format, x)
         if self.multiplier != "exact":
             sums = [self.table[x, row].sum(axis=-1) for row in self.weight]
             return np.stack(sums, axis=-1) + self.bias

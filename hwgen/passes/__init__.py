@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
+from hwgen.passes.fix import fix_sums
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
@@ -25,6 +27,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     split_argmax,
     affine_behind_dense,
     lower_dense,
+    fix_sums,
     pad_codes,
     absorb_bias,
     absorb_requantizers,
@@ -34,21 +37,23 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
 """Every step, in order. Each takes a graph and gives a new one that computes the same."""
 
 
-def freeze(graph: Graph, requantize: str = "auto", multiplier: str | None = None) -> Graph:
+def freeze(graph: Graph, requantize: str = "auto", multiplier: str | None = None, accumulator: str = "exact") -> Graph:
     """The frozen integer graph of an imported one.
 
     requantize: "auto", "thresholds" or "dyadic", see `absorb_requantizers`.
     multiplier: of every matrix unit; None: what the network was trained with. "exact", or "lmul", "mitchell" or
     "lmul_formula_trunc" for networks whose weights and activations are of one minifloat format; with another than
     its own the network is no longer the one that was trained.
+    accumulator: "exact", or "fp32": of the matrix units that read blocks, each block's sum is rounded to FP32 and added
+    to those before it in FP32, in order; the others stay exact.
     Every parameter counts as the exact number that its float is; a batch-norm's square root as its float64 value.
     A node keeps its name, and a tensor of quantized codes the name that it was imported with.
     Raises UnsupportedError naming the node that cannot become integer hardware, and why.
     """
     verify(graph, "imported")
-    options: dict[object, dict[str, str | None]] = {
+    options: dict[object, dict[str, Any]] = {
         absorb_requantizers: {"requantize": requantize},
-        lower_dense: {"multiplier": multiplier},
+        lower_dense: {"multiplier": multiplier, "accumulator": accumulator},
     }
     for step in PIPELINE:
         graph = step(graph, **options.get(step, {}))
@@ -65,6 +70,7 @@ __all__ = [
     "absorb_transposes",
     "affine_behind_dense",
     "explain",
+    "fix_sums",
     "freeze",
     "lower_dense",
     "order_pools",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hwgen.formats import Bipolar, Int
 from hwgen.ir import Graph, Node, Op
 from hwgen.ops import Affine, ArgMax, Softmax
 from hwgen.passes.chain import chain, rebuilt, refused, uniform
@@ -29,13 +30,17 @@ def split_argmax(graph: Graph) -> Graph:
 def absorb_argmax(graph: Graph) -> Graph:
     """Take a final ArgMax from the host to the hardware, and drop what never changes which channel is greatest.
 
-    That holds if all channels of the codes have one scale, and only softmax and affine operations with one positive
-    factor and one addend for all channels stand between. Otherwise the graph stays as it is.
+    That holds if the codes are integers, all channels have one scale, and only softmax and affine operations with one
+    positive factor and one addend for all channels stand between. Otherwise the graph stays as it is.
     """
     nodes = chain(graph)
     if not graph.post or not isinstance(graph.post[-1], ArgMax):
         return graph
-    if uniform(graph.output_type.scale) is None or not _keeps_order(graph.post[:-1]):
+    if (
+        not isinstance(graph.output_type.format, Int | Bipolar)
+        or uniform(graph.output_type.scale) is None
+        or not _keeps_order(graph.post[:-1])
+    ):
         return graph
     taken = {node.name for node in nodes} | set(graph.types)
     name = next(n for n in (NAME, *(f"{NAME}_{i}" for i in range(len(taken) + 1))) if n not in taken)

@@ -9,10 +9,12 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node
 from hwgen.ops import Affine, Dense, MatVec, Quantize
+from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
 
@@ -52,24 +54,37 @@ def _moved(affine: Node, node: Node, dense: Dense) -> Affine:
     return Affine(np.array([mul]), through, np.array([div]))
 
 
-def lower_dense(graph: Graph, multiplier: str | None = None) -> Graph:
+def lower_dense(graph: Graph, multiplier: str | None = None, accumulator: str = "exact") -> Graph:
     """Replace every Dense by a MatVec on the codes that it reads, zero points folded in.
 
     acc = sum (w - zw) (x - zx): zw goes into the weights, whose format then is the narrowest that holds them, and
     zx * sum (w - zw) into the bias. The scale of the sum is the product of both scales, in float64, which is exact
     for float32 parameters. multiplier: see MatVec; None: what each Dense has.
+    accumulator: see MatVec; "fp32" is for the layers that read blocks, and others add exactly.
     Raises UnsupportedError for an input that is not codes, or has a scale per channel, or operands that the
-    multiplier does not take.
+    multiplier does not take; HwgenError for an unknown accumulator, or "fp32" where no layer reads blocks.
     """
+    if accumulator not in ACCUMULATORS:
+        raise HwgenError(f"unknown accumulator {accumulator!r}: one of {', '.join(ACCUMULATORS)}")
     nodes = chain(graph)
     lowered = [
-        replace(n, op=_matvec(graph, n, n.op, multiplier or n.op.multiplier)) if isinstance(n.op, Dense) else n
+        replace(n, op=_matvec(graph, n, n.op, multiplier or n.op.multiplier, accumulator))
+        if isinstance(n.op, Dense)
+        else n
         for n in nodes
     ]
+    made = [node.op for node in lowered if isinstance(node.op, MatVec)]
+    if accumulator == "fp32" and all(op.accumulator == "exact" for op in made):
+        first = next((node for node in nodes if isinstance(node.op, Dense)), nodes[0])
+        found = read_type(graph, first).format
+        name = found.name if found else "real numbers"
+        raise refused(
+            first, f"accumulator 'fp32' adds up block after block; it reads {name}, and no layer reads blocks"
+        )
     return rebuilt(graph, lowered)
 
 
-def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str) -> MatVec:
+def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: str) -> MatVec:
     x = read_type(graph, node)
     if x.format is None:
         raise refused(node, f"its input {node.inputs[0]!r} is real numbers: no quantizer stands directly ahead of it")
@@ -85,6 +100,11 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str) -> MatVec:
         weight, fmt = narrowed(weight, fmt)
     if x.zero_point and not isinstance(x.format, Int):
         raise refused(node, f"an input of {x.format.name} has no zero point, not {x.zero_point}")
+    if accumulator == "fp32" and isinstance(x.format, Blocked):
+        if multiplier != "exact":
+            raise refused(node, f"accumulator 'fp32' adds up exact products, not those of {multiplier}")
+        zero = np.zeros(1, dtype=np.int64)
+        return MatVec(weight, fmt, zero, tuple(scale * s for s in op.scale), x.format, accumulator="fp32")
     worth = on_grid(fmt, weight)
     # Integer weights stay the numbers that they are; of others no layer uses the whole grid.
     shift = 0 if multiplier != "exact" or isinstance(fmt, Int | Bipolar) else _common_zeros(worth)
@@ -143,7 +163,12 @@ def absorb_bias(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in given:
         before = nodes[-1] if nodes else None
-        if before and isinstance(before.op, MatVec) and isinstance(node.op, Affine):
+        if (
+            before
+            and isinstance(before.op, MatVec)
+            and isinstance(node.op, Affine)
+            and before.op.accumulator == "exact"
+        ):
             bias = _whole(node.op, before.op, robust=trailing and before.name == given[last].name)
             if bias is not None:
                 nodes[-1] = replace(before, op=replace(before.op, bias=before.op.bias + bias), output=node.output)

@@ -11,7 +11,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import MatVec, Quantize, Requantize, Thresholds, integer_range
+from hwgen.ops import Fix, MatVec, Quantize, Requantize, Thresholds, integer_range
 from hwgen.passes.blocks import block_quantizer
 from hwgen.passes.chain import chain, rebuilt, refused
 from hwgen.passes.exact import Line, lines, rounded, steps, thresholds
@@ -61,11 +61,13 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     feed = codes = graph.input_type
     for node in chain(graph):
         if isinstance(node.op, Quantize):
+            fixed = [done.pop()] if done and isinstance(done[-1].op, Fix) else []
             source = done.pop() if done else None
             source, channel_lines = _rising(source, lines(codes, waiting, node), node)
             if source:
-                codes = source.op.infer(feed)
-                done.append(source)
+                # Fixed point takes negated sums as well: it is symmetric, and of the same type.
+                codes = codes if fixed else source.op.infer(feed)
+                done += [source, *fixed]
             if isinstance(node.op.format, Blocked):
                 *ahead, node = block_quantizer(codes, node, channel_lines)
                 for one in ahead:

@@ -88,8 +88,13 @@ def explain(
     codes: every tensor of the frozen graph (`golden.trace`). oracle: real values of the same tensors in the float
     run (frames, ...), by the names of the imported graph; also the output's, if that is a sum (its codes are then
     value / scale, rounded).
-    Raises HwgenError if `oracle` lacks a tensor.
+    Raises HwgenError if `oracle` lacks a tensor, and for a graph that adds in FP32: its sums are not the exact ones.
     """
+    for node in frozen.nodes:
+        if isinstance(node.op, MatVec) and node.op.accumulator != "exact":
+            raise HwgenError(
+                f"node {node.name!r} adds in FP32: differences from a float run are explained of exact sums"
+            )
     lowered = _lowered(imported)
     nodes = chain(lowered)
     frames = next(iter(codes.values())).shape[0]

@@ -10,6 +10,7 @@ from hwgen.ops import (
     ArgMax,
     BlockQuantize,
     Dense,
+    Fix,
     MatVec,
     Pool,
     Quantize,
@@ -24,7 +25,7 @@ from hwgen.ops import (
 from hwgen.passes.chain import chain, read_type, refused
 
 REAL = (Affine, ArgMax, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
-INTEGER = (ArgMax, BlockQuantize, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
+INTEGER = (ArgMax, BlockQuantize, Fix, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
 STAGES = ("imported", "frozen")
 
 

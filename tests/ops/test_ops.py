@@ -101,7 +101,7 @@ I4 = TensorType((4,), Int(4))
     [
         (lambda: MatVec(np.zeros(3), Int(4)), r"a weight matrix has shape \(out, in\), not \(3,\)"),
         (lambda: MatVec([[1, 2]], Int(4)).infer(I4), "weights take 2 inputs, the tensor has 4"),
-        (lambda: MatVec([[1] * 4], Int(4), [1 << 60]).infer(I4), "the accumulator needs 62 bits"),
+        (lambda: MatVec([[1] * 4], Int(4), [1 << 61]).infer(I4), "the accumulator needs 63 bits"),
         (
             lambda: MatVec([[1] * 4], Int(4)).infer(TensorType((4,), Bipolar())),
             "it reads integer codes, the tensor has bipolar",

@@ -126,14 +126,17 @@ class Fp32Accumulator(wiring.Component):
         return m
 
 
-def _shift_right_sticky(value: Value, amount: Value) -> Value:
+def shift_right_sticky(m: Module, value: Value, amount: Value, name: str) -> Value:
     """`value` shifted right, its lowest bit set if anything but zeros fell off; for any amount."""
     stages = len(value).bit_length()
     for place in range(min(stages, len(amount))):
         step = 1 << place
         gone = value[: min(step, len(value))].any()
         moved = Cat(value[step:], Const(0, min(step, len(value))))
-        value = Mux(amount[place], Cat(moved[0] | gone, moved[1:]), value)
+        # A signal for each step: an expression would hold all steps before it several times.
+        shifted = Signal(len(value), name=f"{name}_down_{step}")
+        m.d.comb += shifted.eq(Mux(amount[place], Cat(moved[0] | gone, moved[1:]), value))
+        value = shifted
     if len(amount) > stages:
         value = Mux(amount[stages:].any(), Cat(value.any(), Const(0, len(value) - 1)), value)
     return value
@@ -180,7 +183,7 @@ def to_fp32(m: Module, total: Value, exponent: Value) -> Value:
     m.d.comb += deeper.eq(Mux(small, Mux(leading < -30, 31, 1 - leading), 0))
     cut = Cat(normal[: width - 26].any(), normal[width - 26 :])
     kept = Signal(27, name="kept")
-    m.d.comb += kept.eq(_shift_right_sticky(cut, deeper))
+    m.d.comb += kept.eq(shift_right_sticky(m, cut, deeper, "term"))
     biased = Signal(9, name="biased")
     m.d.comb += biased.eq(Mux(small, 1, Mux(leading > 255, 255, leading)))
     return Mux(magnitude.any(), _packed(negative, biased, kept), 0)
@@ -201,7 +204,7 @@ def add_fp32(m: Module, x: Value, y: Value) -> tuple[Value, Value]:
     distance, aligned = Signal(8, name="distance"), Signal(27, name="aligned")
     m.d.comb += [
         distance.eq(exponents[0] - exponents[1]),
-        aligned.eq(_shift_right_sticky(significands[1], distance)),
+        aligned.eq(shift_right_sticky(m, significands[1], distance, "small")),
     ]
     differ = big[31] ^ small[31]
     total = Signal(28, name="fp32_total")
