@@ -118,6 +118,8 @@ def _positions(x: TensorType) -> int:
 
 
 def _matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | None) -> Layer:
+    if not isinstance(y.codes_format, Int):
+        raise HwgenError(f"the hls4ml backend sums exactly, and this unit gives {y.codes_format.name}")
     n_out, n_in = op.weight.shape
     block = x.codes_format.block.size if isinstance(x.codes_format, Blocked) else n_in
     if isinstance(op.weight_format, Blocked):

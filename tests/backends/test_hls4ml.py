@@ -97,6 +97,11 @@ class Strange(Op):
         return values[0]
 
 
+class Rounded(MatVec):
+    def infer(self, *inputs: TensorType) -> TensorType:
+        return TensorType((len(self.weight),), scalar("fp32"))
+
+
 def refused(*ops_: tuple[str, Op], kind: TensorType | None = None) -> Graph:
     return chain("bad", kind or TensorType((4,), Int(4)), *ops_)
 
@@ -119,6 +124,8 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     op = MatVec(np.array([[1, 2]]), unsigned, input_format=unsigned, multiplier="mitchell")
     with pytest.raises(UnsupportedError, match=r"node 'fc'.*L-Mul templates take formats with a sign; ue5m3 has none"):
         hls4ml_layers.layers(refused(("fc", op), kind=TensorType((2,), unsigned)))
+    with pytest.raises(UnsupportedError, match=r"node 'fc'.*sums exactly, and this unit gives fp32"):
+        hls4ml_layers.layers(refused(("fc", Rounded(np.array([[1, 2, 3, 0]]), Int(3)))))
     to = blocked("mxfp4")
     with pytest.raises(UnsupportedError, match=r"node 'q'.*blocks are made of signed integers, not of uint4"):
         hls4ml_layers.layers(refused(("q", ops.BlockQuantize(to, 0)), kind=TensorType((8,), Int(4, is_signed=False))))
@@ -216,7 +223,7 @@ def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     return run
 
 
-def test_the_command_line_writes_projects(hwgen, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_line_writes_projects(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     code, out, err = hwgen("compile", "graph.json", "--backend", "hls4ml", "-o", "prj", "--json")
     assert code == 0, err
     facts = json.loads(out)
@@ -225,6 +232,7 @@ def test_the_command_line_writes_projects(hwgen, tmp_path: Path) -> None:  # typ
     assert all((tmp_path / "prj" / name).is_file() for name in facts["files"])
     code, out, err = hwgen("compile", "graph.json", "--backend", "hls4ml", "-o", "prj")
     assert "Vitis HLS project hwgen_mlp0 for xczu3eg-sbva484-1-e at 200 MHz" in out
+    monkeypatch.setattr(hls4ml, "VITIS", ("none of these", "is installed"))
     for words, code, message in (
         (("compile", "--backend", "hls"), 1, "unknown backend 'hls': one of native, hls4ml"),
         (("compile", "--backend", "hls4ml", "--board", "ulx3s"), 1, "makes projects for AMD parts; ulx3s has"),

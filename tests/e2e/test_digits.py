@@ -50,6 +50,11 @@ def accelerator(model: Path, folder: Path) -> hwgen.Accelerator:
     return hwgen.compile(hwgen.load(model), board="ulx3s", root=folder / "build")
 
 
+def test_the_hls4ml_project_gives_the_golden_codes_on_every_image(model: Path, folder: Path) -> None:
+    checked = json.loads(command("verify", model, "--backend", "hls4ml", "--build", folder / "build", "--json"))
+    assert (checked["exact"], checked["frames"]) == (True, 360)
+
+
 def test_the_float_network_and_the_executor_agree_on_every_image(model: Path) -> None:
     imported, data = qonnx.load(model), inputs.read_data(None, model)
     frozen = passes.freeze(imported)
