@@ -1,4 +1,4 @@
-"""Networks whose sums need more bits than float64 has, to Verilog and through Verilator."""
+"""Networks whose sums need more bits than float64 has, or are FP32, to Verilog and through Verilator."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import hwgen
 from hwgen import golden, passes
 from hwgen.formats import Format
 from hwgen.inputs import DataSet
-from hwgen.ir import Graph, TensorType
-from hwgen.ops import Dense, MatVec, Quantize, Relu
+from hwgen.ir import Graph, TensorType, graph_from_json
+from hwgen.ops import OPS, Dense, MatVec, Quantize, Relu
 from tests.conftest import chain
-from tests.golden.test_wide import LAYERS
+from tests.golden.test_wide import LAYERS, blocks
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sums")]
 
@@ -44,3 +44,20 @@ def test_wide_sums_are_bit_exact(name: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(golden.run(frozen, codes), value)
     checked = hwgen.compile(frozen, fold=FOLD, root=tmp_path).verify(DataSet(real, "random"), 30)
     assert checked["verify"]["bit_exact"]
+
+
+def test_fp32_sums_are_bit_exact(tmp_path: Path) -> None:
+    x, weight = blocks("mxfp6e3m2", -12, -5), blocks("mxfp6e3m2", -20, 20)
+    frozen = passes.freeze(network(x, weight), accumulator="fp32")
+    kinds = [type(node.op).__name__ for node in frozen.nodes]
+    assert kinds[:2] == ["MatVec", "Fix"]
+    assert frozen.output_type.codes_format.name == "fp32"
+    real = np.random.default_rng(1).normal(size=(30, 64))
+    codes = value = golden.encode(frozen, real)
+    for node in frozen.nodes:
+        value = node.op.run(value)
+    np.testing.assert_array_equal(golden.run(frozen, codes), value)
+    accelerator = hwgen.compile(frozen, fold=FOLD, root=tmp_path)
+    assert accelerator.verify(DataSet(real, "random"), 30)["verify"]["bit_exact"]
+    assert {stage.kind for stage in accelerator.design.stages} >= {"matvec", "fix"}
+    assert graph_from_json(frozen.to_json(), OPS).hash == frozen.hash
