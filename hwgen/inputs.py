@@ -14,7 +14,7 @@ import numpy.typing as npt
 from hwgen import passes
 from hwgen.errors import HwgenError
 from hwgen.ir import Fold, Graph, graph_from_json
-from hwgen.ops import OPS
+from hwgen.ops import OPS, MatVec
 from hwgen.tools.files import write_atomic
 
 Array = npt.NDArray[Any]
@@ -54,10 +54,18 @@ def read_model(
 ) -> Graph:
     """The frozen graph of a QONNX file, of NAME.graph.json, or of the graph.json that `hwgen compile` wrote.
 
-    A folder stands for the graph.json in it. What is frozen already stays as it is.
+    A folder stands for the graph.json in it. What is frozen already stays as it is; raises HwgenError if that adds
+    otherwise than `accumulator` says.
     """
     graph = _read_graph(path)
-    return graph if graph.is_frozen else passes.freeze(graph, requantize, multiplier, accumulator)
+    if not graph.is_frozen:
+        return passes.freeze(graph, requantize, multiplier, accumulator)
+    units = [node.op for node in graph.nodes if isinstance(node.op, MatVec)]
+    if accumulator != "exact" and all(op.accumulator != accumulator for op in units):
+        raise HwgenError(
+            f"{path} is frozen already, with exact sums: accumulator {accumulator!r} comes too late for it"
+        )
+    return graph
 
 
 def _read_graph(path: Path) -> Graph:

@@ -12,8 +12,10 @@ import pytest
 from hwgen import cli, golden, inputs
 from hwgen.formats import Int
 from hwgen.ir import Graph
+from hwgen.passes import freeze
 from hwgen.tools.files import write_atomic
 from tests.conftest import random_mlp
+from tests.passes.test_fp32 import network
 
 COMMANDS = ("train", "fold", "compile", "build", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
 
@@ -74,6 +76,23 @@ def test_boards(hwgen) -> None:  # type: ignore[no-untyped-def]
     assert all(name in listed for name in ("ulx3s", "icebreaker", "ultra96"))
     (board,) = json.loads(hwgen("boards", "ulx3s", "--json").out)
     assert board["device"] == "85k"
+
+
+def test_run_adds_in_fp32(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    graph = network("mxfp4")
+    inputs.write_graph(tmp_path / "net.graph.json", graph)
+    x = np.random.default_rng(0).normal(size=(5, 16))
+    np.save(tmp_path / "x.npy", x)
+    assert hwgen("run", "net.graph.json", "x.npy", "-o", "y.npy", "--accumulator", "fp32", "--real").code == 0
+    frozen = freeze(graph, accumulator="fp32")
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), golden.predict(frozen, x))
+    for words, message in {
+        ("net.graph.json", "fp64"): "unknown accumulator 'fp64': one of exact, fp32",
+        ("graph.json", "fp32"): "is frozen already, with exact sums: accumulator 'fp32' comes too late",
+    }.items():
+        shown = hwgen("run", words[0], "x.npy", "-o", "y.npy", "--accumulator", words[1])
+        assert shown.code
+        assert message in " ".join(shown.err.split())
 
 
 def test_run_writes_codes(hwgen, model: Graph, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

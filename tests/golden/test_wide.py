@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hwgen import golden, passes
+from hwgen.errors import UnsupportedError
 from hwgen.formats import Blocked, Format, Int, get
 from hwgen.formats.odd import to_float64, to_integers
 from hwgen.ir import Graph, TensorType
@@ -63,7 +64,7 @@ def test_quantizers_behind_wide_sums_round_once(behind: str) -> None:
     x, weight, spread = LAYERS["mxfp8e4m3 of 16 scales"]
     made = blocks("mxfp8e4m3", -15, 0) if behind == "blocks" else get(behind)
     frozen = passes.freeze(layer(x, weight, behind=made, spread=spread))
-    real = inputs(50)
+    real = 16 * inputs(50)
     codes = golden.trace(frozen, real)
     sums = codes[next(node.output for node in frozen.nodes if isinstance(node.op, MatVec))]
     op = frozen.nodes[0].op
@@ -71,6 +72,14 @@ def test_quantizers_behind_wide_sums_round_once(behind: str) -> None:
     assert int(np.abs(sums).max()).bit_length() > 53
     want = made.encode(to_float64(np.maximum(sums, 0), int(np.log2(op.scale[0]))))
     np.testing.assert_array_equal(made.decode(codes[frozen.outputs[0]]), made.decode(want))
+
+
+def test_wide_sums_leave_too_little_to_a_multiplier() -> None:
+    x, weight, spread = LAYERS["mxfp8e4m3 of 16 scales"]
+    graph = layer(x, weight, behind=get("int8"), spread=spread)
+    uneven = [replace(n, op=replace(n.op, scale=(0.3,))) if n.name == "out" else n for n in graph.nodes]
+    with pytest.raises(UnsupportedError, match=r"node 'out' \(Quantize\): sums of \d+ bits leave a multiplier \d bits"):
+        passes.freeze(replace(graph, nodes=tuple(uneven)), requantize="dyadic")
 
 
 def test_blocks_of_wide_numbers_round_once() -> None:
