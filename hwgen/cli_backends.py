@@ -118,6 +118,7 @@ def build(
     multiplier: options.Multiplier = None,
     accumulator: options.Accumulator = "exact",
     root: options.BuildRoot = Path("build"),
+    as_json: options.Json = False,
 ) -> None:
     """Write the project of another flow and run that flow's tools: Vitis HLS."""
     from hwgen.backends import hls4ml
@@ -132,5 +133,10 @@ def build(
         tell("writing the HLS project")
         write_project(made, out)
         tell("running Vitis HLS")
-        log = hls4ml.build(out)
-    console.out.print(f"built in {out} (log: {log})")
+        figures = hls4ml.build(out)
+    if as_json:
+        console.print_json({name: figure.to_json() for name, figure in figures.items()})
+        return
+    console.out.print(f"built in {out} (log: {out / 'vitis.log'}); estimates of Vitis HLS:")
+    for name, figure in figures.items():
+        console.out.print(f"  {name:9}{figure.text()}")

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen import golden
-from hwgen.backends import hls4ml_layers
+from hwgen.backends import hls4ml_layers, hls4ml_report
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError
 from hwgen.formats import Codes
 from hwgen.ir import Folding, Graph, graph_from_json
+from hwgen.ir.figure import Figure
 from hwgen.ops import OPS
 from hwgen.tools import child
 from hwgen.tools.files import atomic_dir
@@ -159,13 +160,14 @@ def verify(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) ->
     return got
 
 
-def build(folder: Path | str, timeout: float | None = None) -> Path:
-    """Run Vitis HLS on a project: synthesis, and what its build_opt.tcl asks for; gives its log.
+def build(folder: Path | str, timeout: float | None = None) -> dict[str, Figure]:
+    """Run Vitis HLS on a project: what its build_opt.tcl asks for; gives the figures of the synthesis. Log: vitis.log.
 
-    Raises ToolMissingError, naming the programs and what is there, where Vitis is not installed.
+    Raises ToolMissingError, naming the programs and what is there, where Vitis is not installed; ToolFailedError with
+    its last lines where it fails; HwgenError where it leaves no report.
     """
     folder = Path(folder)
-    read_graph(folder)
+    graph = read_graph(folder)
     program = next((name for name in VITIS if shutil.which(name)), None)
     if program is None:
         raise ToolMissingError(
@@ -173,6 +175,5 @@ def build(folder: Path | str, timeout: float | None = None) -> Path:
             f"and builds where Vitis is with: cd {folder} && vitis-run --mode hls --tcl build_prj.tcl"
         )
     command = [program, "--mode", "hls", "--tcl"] if program == VITIS[0] else [program]
-    log = folder / "vitis.log"
-    child.run([*command, "build_prj.tcl"], cwd=folder, log=log, timeout=timeout)
-    return log
+    child.run([*command, "build_prj.tcl"], cwd=folder, log=folder / "vitis.log", timeout=timeout)
+    return hls4ml_report.figures(folder, project_name(graph))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hwgen.backends import hls4ml_layers
 from hwgen.backends.hls4ml_layers import configuration, cpp, plain
-from hwgen.ir import Graph
+from hwgen.ir import Fold, Graph
 
 HEADERS = Path(hls4ml_layers.__file__).parent / "hls"
 Codes = npt.NDArray[np.int64]
@@ -26,7 +26,8 @@ def ap_types() -> Path:
 
 def _case(number: int, graph: Graph) -> str:
     kind = graph.input_type
-    made = hls4ml_layers.layers(graph)
+    # Every other matrix unit is folded.
+    made = hls4ml_layers.layers(graph, {"a": Fold(2, 4)} if number % 2 else None)
     lines = [f"namespace case{number} {{"]
     calls = []
     previous, size = plain(kind.codes_format), kind.size

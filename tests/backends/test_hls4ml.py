@@ -162,6 +162,17 @@ def test_versions_of_hls4ml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert not (tmp_path / "prj").exists()
 
 
+REPORT = """<profile>
+<PerformanceEstimates>
+  <SummaryOfTimingAnalysis><EstimatedClockPeriod>3.500</EstimatedClockPeriod></SummaryOfTimingAnalysis>
+  <SummaryOfOverallLatency><Worst-caseLatency>undef</Worst-caseLatency><Interval-max>64</Interval-max>
+  </SummaryOfOverallLatency>
+</PerformanceEstimates>
+<AreaEstimates><Resources><BRAM_18K>2</BRAM_18K><DSP>0</DSP><FF>900</FF><LUT>1234</LUT></Resources></AreaEstimates>
+</profile>
+"""
+
+
 def program(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(f"#!/bin/sh\n{text}\n")
     (folder / name).chmod(0o755)
@@ -177,7 +188,16 @@ def test_missing_and_failing_tools(project: Path, tmp_path: Path, monkeypatch: p
         hls4ml.build(project)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin{os.pathsep}/bin")
     program(tmp_path, "vitis_hls", 'echo "script $*"')
-    assert hls4ml.build(project).read_text() == "script build_prj.tcl\n"
+    with pytest.raises(HwgenError, match=r"Vitis HLS left no report that can be read: .*csynth\.xml"):
+        hls4ml.build(project)
+    assert (project / "vitis.log").read_text() == "script build_prj.tcl\n"
+    report = project / "hwgen_mlp0_prj/solution1/syn/report/csynth.xml"
+    (tmp_path / "csynth.xml").write_text(REPORT)
+    program(tmp_path, "vitis_hls", f"mkdir -p {report.parent} && cp {tmp_path}/csynth.xml {report}")
+    figures = hls4ml.build(project)
+    assert figures["interval"].text() == "64 cycles"
+    assert (figures["lut"].value, figures["clock"].value, figures["latency"].value) == (1234, 3.5, None)
+    assert {figure.source for figure in figures.values()} == {"estimate"}
     program(tmp_path, "vitis-run", 'echo "no licence"; exit 3')
     with pytest.raises(ToolFailedError, match=r"vitis-run failed with exit code 3 \(log: .*vitis.log\)\n  no licence"):
         hls4ml.build(project)

@@ -28,6 +28,9 @@ PAIRS = [
     ("e3m2", "int4", "exact"),
     ("e2m3", "bipolar", "exact"),
     ("fixed<6,2>", "uint5", "exact"),
+    ("int4", "ue5m3", "exact"),
+    ("e3m0", "e3m0", "exact"),
+    ("bipolar", "bipolar", "exact"),
     *((name, name, by) for name in ("e4m3", "e2m1") for by in ("lmul", "mitchell", "lmul_formula_trunc")),
     ("e3m2", "e3m2", "lmul"),
 ]
@@ -54,6 +57,14 @@ def block_matrix(weight: str, x: str, rng: np.random.Generator) -> tuple[Graph, 
     xf, wf = blocked(x), blocked(weight, -3, 2)
     op = MatVec(in_blocks(wf, (6, 16), rng), wf, rng.integers(-99, 99, 6), input_format=xf)
     return chain("b", TensorType((16,), xf), ("a", op)), in_blocks(xf, (40, 16), rng)
+
+
+def coarser_unit(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    """An accumulator in units of 2**shift: no weight has a bit below."""
+    fmt = blocked("mxfp8e4m3", -3, 2)
+    weights = fmt.encode(2.0 + 0.5 * rng.integers(0, 4, (6, 16)))
+    op = MatVec(weights, fmt, rng.integers(-99, 99, 6), input_format=fmt, shift=11)
+    return chain("u", TensorType((16,), fmt), ("a", op)), in_blocks(fmt, (40, 16), rng)
 
 
 def to_blocks(name: str, window: tuple[int, int], rounding: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
@@ -92,6 +103,7 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
     return [
         *(matrix(*pair) for pair in PAIRS),
         *(block_matrix(*pair, rng) for pair in blocks),
+        coarser_unit(rng),
         *(to_blocks(name, window, "half_even", rng) for name, window in windows),
         *(to_blocks("mxfp4", (-9, 3), rounding, rng) for rounding in ("half_up", "down", "away")),
         *(to_minifloats(name) for name in ("e4m3", "e2m1")),
