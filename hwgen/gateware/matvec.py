@@ -31,7 +31,8 @@ class MatVec(wiring.Component):
     "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; "blocks" for inputs in
     blocks: a dot product of elements, moved by the scales; else "multiplier".
     accumulator "fp32": the sums of blocks are added in FP32, a whole addition in one clock, since the next block may
-    come in the next: that clock is the longest path, whatever else the unit does.
+    come in the next: that clock is the longest path, whatever else the unit does. A network of MXFP6 that reaches
+    82 MHz on ECP5 with exact sums, routed, reached 23 MHz with FP32, in 2.5 times the LUTs of a matrix unit.
     Pipeline: kept beats (only if both folds are more than one), operands, products and adder tree (`levels`
     registers), accumulator: depth = levels + 2 or levels + 3 clocks; in FP32 one level more.
     Interval: (out / PE) * (in / SIMD) * positions clocks a frame; no clock is lost between frames.

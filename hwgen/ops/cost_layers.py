@@ -31,8 +31,8 @@ BLOCK_LUTS = 64
 """LUTs that a block RAM must save to be asked for; also what one, or a DSP, weighs in a comparison of costs."""
 
 
-FP32_ADD_LUTS = 420
-"""LUTs of an FP32 addition in one clock, its rounding included."""
+FP32_ADD_LUTS = 1100
+"""LUTs of an FP32 addition in one clock and of what rounds to it; set on two matrix units."""
 
 
 def signed_digits(value: int) -> list[tuple[int, int]]:
