@@ -40,14 +40,14 @@ def board_of(context: typer.Context, backend: str, board: str) -> str:
     return board if is_native(backend) or named else DEFAULT_BOARD
 
 
-def write_project(made: Accelerator, out: Path) -> None:
+def write_project(made: Accelerator, out: Path, trace: bool = False) -> None:
     """Write the HLS project of an accelerator's network; raises HwgenError for other vendors' boards."""
     from hwgen.backends import hls4ml
 
     board = made.board
     if board.vendor != "amd":
         raise HwgenError(f"the hls4ml backend makes projects for AMD parts; {board.name} has {board.part}")
-    hls4ml.write(made.graph, out, board.part, board.clock.design_mhz, made.folding)
+    hls4ml.write(made.graph, out, board.part, board.clock.design_mhz, made.folding, trace)
 
 
 def compile_project(made: Accelerator, out: Path, as_json: bool) -> None:
@@ -86,7 +86,7 @@ def verify_project(made: Accelerator, model: Path, data: Path | None, frames: in
     folder = made.folder / "hls4ml"
     with console.progress("verifying") as tell:
         tell("writing the HLS project")
-        write_project(made, folder)
+        write_project(made, folder, trace=True)
         tell("compiling the C simulation")
         library = hls4ml.compile_simulation(folder)
         tell("comparing with the golden model")

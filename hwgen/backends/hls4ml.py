@@ -12,13 +12,14 @@ import importlib.metadata
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen import golden
-from hwgen.backends import hls4ml_layers, hls4ml_report
+from hwgen.backends import hls4ml_cpp, hls4ml_layers, hls4ml_report
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError
 from hwgen.formats import Codes
 from hwgen.ir import Folding, Graph, graph_from_json
@@ -45,12 +46,14 @@ def write(
     part: str = DEFAULT_PART,
     mhz: float = 200.0,
     folding: Folding | None = None,
+    trace: bool = False,
 ) -> Path:
     """Write the Vitis HLS project of a frozen graph; `folder` appears whole, with the graph in it as graph.json.
 
     part: the FPGA's name as Vitis has it. mhz: the clock. folding: PE and SIMD by matrix unit, as for the native
-    backend. Raises ToolMissingError without hls4ml, HwgenError for another version of it, UnsupportedError naming the
-    node that has no template.
+    backend. trace: the C simulation also keeps what every layer gives, so that `verify` compares all tensors.
+    Raises ToolMissingError without hls4ml, HwgenError for another version of it, UnsupportedError naming the node that
+    has no template.
     """
     check_hls4ml()
     made = hls4ml_layers.layers(graph, folding)
@@ -65,10 +68,11 @@ def write(
             project_name(graph),
             graph.inputs[0].name,
             kind.shape,
-            hls4ml_layers.plain(kind.codes_format),
+            hls4ml_cpp.plain(kind.codes_format),
             made,
             part,
             1000 / mhz,
+            trace,
         )
         # hls4ml notes where it wrote; the folder is renamed when it is whole.
         notes = out / "hls4ml_config.yml"
@@ -127,6 +131,11 @@ def simulate(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) 
 
     library: what `compile_simulation` gave, to use it again; without it the project is compiled. Raises as that.
     """
+    return _simulate(folder, x, library)[0]
+
+
+def _simulate(folder: Path | str, x: npt.ArrayLike, library: Path | None) -> tuple[Codes, dict[str, Codes]]:
+    """Output codes, and those of every node by its name where the project was written to keep them."""
     graph = read_graph(folder)
     codes = golden.input_codes(graph, x)
     widest = max(kind.codes_format.bits for kind in (graph.input_type, graph.output_type))
@@ -134,30 +143,68 @@ def simulate(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) 
         raise HwgenError(f"graph {graph.name!r} has codes of {widest} bits, and a C simulation carries {CARRIED_BITS}")
     loaded = ctypes.CDLL(str((library or compile_simulation(folder)).resolve()))
     function = getattr(loaded, f"{project_name(graph)}_double")
-    pointer = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
-    function.argtypes, function.restype = [pointer, pointer], None
+    array = np.ctypeslib.ndpointer(np.float64, flags="C_CONTIGUOUS")
+    function.argtypes, function.restype = [array, array], None
     inputs = np.ascontiguousarray(codes.reshape(len(codes), -1), dtype=np.float64)
     outputs = np.zeros((len(codes), graph.output_type.size))
-    for frame, result in zip(inputs, outputs, strict=True):
-        function(frame, result)
-    return outputs.astype(np.int64).reshape(len(codes), *graph.output_type.shape)
+    kept: dict[str, list[Codes]] = {node.output: [] for node in graph.nodes}
+    # One more than there can be: what stays empty ends the list.
+    records = (_Record * (len(graph.nodes) + 1))()
+    loaded.allocate_trace_storage(ctypes.c_size_t(np.dtype(np.float64).itemsize))
+    try:
+        for frame, result in zip(inputs, outputs, strict=True):
+            function(frame, result)
+            loaded.collect_trace_output(records)
+            for tensor, numbers in _kept(graph, records):
+                kept[tensor].append(numbers)
+    finally:
+        loaded.free_trace_storage()
+    whole = outputs.astype(np.int64).reshape(len(codes), *graph.output_type.shape)
+    return whole, {tensor: np.stack(parts) for tensor, parts in kept.items() if parts}
+
+
+class _Record(ctypes.Structure):
+    """What hls4ml's trace tells of a layer."""
+
+    _fields_ = (("name", ctypes.c_char_p), ("data", ctypes.c_void_p))
+
+
+def _kept(graph: Graph, records: ctypes.Array[_Record]) -> Iterator[tuple[str, Codes]]:
+    """Tensors and their codes in what hls4ml's trace left of one frame."""
+    labels = hls4ml_cpp.identifiers([graph.inputs[0].name, *(node.name for node in graph.nodes)])
+    tensors = {label: node.output for label, node in zip(labels[1:], graph.nodes, strict=True)}
+    for record in records:
+        if record.name:
+            tensor = tensors[record.name.decode()]
+            pointer = ctypes.cast(record.data, ctypes.POINTER(ctypes.c_double))
+            yield tensor, np.ctypeslib.as_array(pointer, shape=graph.types[tensor].shape).astype(np.int64)
 
 
 def verify(folder: Path | str, x: npt.ArrayLike, library: Path | None = None) -> Codes:
     """Prove the C simulation equal to the golden model on `x`, code for code; gives the codes.
 
-    Raises MismatchError naming the frame, the place and both codes; otherwise as `simulate`.
+    Of a project that was written with `trace` every tensor is compared, but for those of more than 53 bits. Raises
+    MismatchError naming the first tensor that differs, the frame, the place and both codes; otherwise as `simulate`.
     """
     graph = read_graph(folder)
-    got, want = simulate(folder, x, library), golden.run(graph, x)
-    if not np.array_equal(got, want):
-        frame, *place = (int(n) for n in np.argwhere(got != want)[0])
-        raise MismatchError(
-            f"C simulation of {folder}, frame {frame}, code {place}: it gives {got[frame, *place]}, "
-            f"the golden model {want[frame, *place]} ({int((got != want).any(axis=tuple(range(1, got.ndim))).sum())} "
-            f"of {len(got)} frames differ)"
-        )
+    got, kept = _simulate(folder, x, library)
+    want = golden.trace(graph, x)
+    for node in graph.nodes:
+        if node.output in kept and graph.types[node.output].codes_format.bits <= CARRIED_BITS:
+            _compare(f"C simulation of {folder}, node {node.name!r}", kept[node.output], want[node.output])
+    _compare(f"C simulation of {folder}", got, want[graph.outputs[0]])
     return got
+
+
+def _compare(where: str, got: Codes, want: Codes) -> None:
+    if np.array_equal(got, want):
+        return
+    frame, *place = (int(n) for n in np.argwhere(got != want)[0])
+    frames = int((got != want).any(axis=tuple(range(1, got.ndim))).sum())
+    raise MismatchError(
+        f"{where}, frame {frame}, code {place}: it gives {got[frame, *place]}, the golden model {want[frame, *place]} "
+        f"({frames} of {len(got)} frames differ)"
+    )
 
 
 def build(folder: Path | str, timeout: float | None = None) -> dict[str, Figure]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.backends.hls4ml_cpp import Layer, Table, cpp, plain, word
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Bipolar, Blocked, Codes, Fixed, Format, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Fixed, Format, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.formats.multiply import lmul_correction, lmul_offset, product_span
 from hwgen.golden import proven_line
@@ -27,36 +24,6 @@ LINE_STEPS = 15
 
 LINE_BITS = 24
 """Bits of that slope."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Constants in ROM: integers that `format` holds, of the C++ type `type`; in the order of the arguments."""
-
-    name: str
-    type: str
-    values: Codes
-    format: Int
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One function call of an HLS project.
-
-    function: its name in the namespace hwgen, or "dense" for hls4ml's own. shape, format: of the result.
-    constants, types: what its configuration holds (`static const` and `typedef`). tables: its arguments after both
-    tensors. reuse: for "dense", how many clock cycles share a multiplier.
-    """
-
-    node: str
-    function: str
-    header: str
-    shape: tuple[int, ...]
-    format: Int
-    constants: Mapping[str, int | bool | str] = field(default_factory=dict)
-    types: Mapping[str, str] = field(default_factory=dict)
-    tables: tuple[Table, ...] = ()
-    reuse: int = 1
 
 
 def layers(graph: Graph, folding: Folding | None = None) -> list[Layer]:
@@ -96,16 +63,6 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
     except HwgenError as error:
         raise UnsupportedError(f"node {node.name!r} ({op.kind}): {error}") from error
     raise UnsupportedError(f"node {node.name!r} ({op.kind}): the hls4ml backend has no template for this operation")
-
-
-def plain(fmt: Format) -> Int:
-    """The integer type that carries the codes of `fmt`."""
-    return Int(fmt.bits, fmt.signed) if not fmt.signed or fmt.bits > 1 else Int(2)
-
-
-def cpp(fmt: Int) -> str:
-    """The type of ap_types that holds the integers of `fmt`."""
-    return f"ap_{'' if fmt.is_signed else 'u'}int<{fmt.width}>"
 
 
 def _table(name: str, kind: str, values: npt.ArrayLike, fmt: Int | None = None) -> Table:
@@ -193,17 +150,13 @@ def _trait(fmt: Format) -> str:
     if isinstance(fmt, Bipolar):
         return "hwgen::bipolar"
     if isinstance(fmt, Int | Fixed):
-        return f"hwgen::integer<{fmt.bits}, {_word(fmt.signed)}>"
+        return f"hwgen::integer<{fmt.bits}, {word(fmt.signed)}>"
     if isinstance(fmt, Minifloat):
-        flags = f"{_word(fmt.has_sign)}, {_word(fmt.has_subnormals)}"
+        flags = f"{word(fmt.has_sign)}, {word(fmt.has_subnormals)}"
         return f"hwgen::minifloat<{fmt.exponent_bits}, {fmt.mantissa_bits}, {flags}>"
     if isinstance(fmt, Blocked):
         return f"hwgen::blocked<{_trait(fmt.block.element)}, {fmt.block.scale.bits}>"
     raise HwgenError(f"the hls4ml backend has no template for {fmt.name}")
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _product(multiplier: str, fmt: Format, x_trait: str, w_trait: str, bits: int) -> str:
@@ -373,34 +326,3 @@ def _argmax(name: str, x: TensorType, y: TensorType) -> Layer:
         raise HwgenError(f"the hls4ml backend finds the greatest of integers, not of {x.codes_format.name}")
     constants = {"positions": _positions(x), "channels": x.channels}
     return Layer(name, "argmax", "hwgen_image.h", y.shape, plain(y.codes_format), constants)
-
-
-def configuration(layer: Layer, name: str, table_types: Mapping[str, str]) -> str:
-    """The C++ struct of a layer's constants and types; `table_types`: the type of each table, by the table's name."""
-    lines = [_constant(constant, value) for constant, value in layer.constants.items()]
-    lines += [f"typedef {text} {alias};" for alias, text in layer.types.items()]
-    lines += [f"typedef {table_types[table.name]} {table.type};" for table in layer.tables]
-    body = "".join(f"    {line}\n" for line in lines)
-    return f"struct {name} {{\n{body}}};\n"
-
-
-def _constant(name: str, value: int | bool | str) -> str:
-    if isinstance(value, bool):
-        return f"static const bool {name} = {_word(value)};"
-    if isinstance(value, str):
-        return f"static const hwgen::rounding {name} = {value};"
-    return f"static const {'int' if abs(value) < 1 << 31 else 'long long'} {name} = {value};"
-
-
-def identifiers(names: list[str]) -> list[str]:
-    """C++ identifiers for names, all different."""
-
-    def add(made: list[str], name: str) -> list[str]:
-        base = re.sub(r"\W", "_", name).strip("_")
-        base = f"n_{base}" if not base or base[0].isdigit() or base == "input" else base
-        number, candidate = 2, base
-        while candidate in made:
-            candidate, number = f"{base}_{number}", number + 1
-        return [*made, candidate]
-
-    return reduce(add, names, [])

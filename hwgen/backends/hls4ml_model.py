@@ -21,7 +21,7 @@ from hls4ml.model import ModelGraph
 from hls4ml.model import layers as hls4ml_layers
 from hls4ml.model.types import IntegerPrecisionType
 
-from hwgen.backends.hls4ml_layers import Layer, configuration, identifiers
+from hwgen.backends.hls4ml_cpp import Layer, configuration, identifiers
 from hwgen.formats import Int
 
 HEADERS = Path(__file__).parent / "hls"
@@ -96,8 +96,12 @@ def write_project(
     made: Sequence[Layer],
     part: str,
     clock_ns: float,
+    trace: bool,
 ) -> None:
-    """Write the Vitis HLS project of `made` into `folder`; nothing in it has a type that hls4ml chose."""
+    """Write the Vitis HLS project of `made` into `folder`; nothing in it has a type that hls4ml chose.
+
+    trace: its C simulation also keeps what every layer gives.
+    """
     _register()
     names = identifiers([input_name, *(layer.node for layer in made)])
     entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
@@ -108,6 +112,8 @@ def write_project(
             precisions[label] = _dense_config(layer)
         else:
             entries.append({"class_name": "HwgenLayer", "name": label, "made": layer})
+            precisions[label] = {}
+        precisions[label]["Trace"] = trace
     config = hls4ml.utils.config.create_config(
         output_dir=str(folder), project_name=name, backend=BACKEND, part=part, clock_period=clock_ns
     )
@@ -116,6 +122,7 @@ def write_project(
         "Model": {"Precision": "ap_uint<1>", "ReuseFactor": 1, "Strategy": "Latency", "PipelineStyle": "dataflow"},
         "LayerName": precisions,
     }
+    config["TraceOutput"] = trace
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         model = ModelGraph.from_layer_list(config, entries, inputs=[names[0]], outputs=[names[-1]])

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.backends import hls4ml_layers
-from hwgen.backends.hls4ml_layers import configuration, cpp, plain
+from hwgen.backends.hls4ml_cpp import configuration, cpp, plain
 from hwgen.ir import Fold, Graph
 
 HEADERS = Path(hls4ml_layers.__file__).parent / "hls"

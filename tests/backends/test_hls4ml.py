@@ -9,12 +9,14 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hwgen import cli, golden, ops
 from hwgen.backends import hls4ml, hls4ml_layers
+from hwgen.backends.hls4ml_cpp import cpp, identifiers, plain
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError, UnsupportedError
 from hwgen.formats import Int, scalar
 from hwgen.formats.grid import ladder
@@ -40,7 +42,7 @@ def test_a_project_states_every_type(project: Path) -> None:
     assert not any("fixed" in kind for kind in named.values())
     assert named["input_t"] == "ap_uint<4>"
     for node, index in (("fc0", 2), ("fc1", 4)):
-        accumulator = hls4ml_layers.cpp(hls4ml_layers.plain(graph.types[f"{node}_out"].codes_format))
+        accumulator = cpp(plain(graph.types[f"{node}_out"].codes_format))
         assert named[f"{node}_accum_t"] == named[f"layer{index}_t"] == accumulator
         assert named[f"{node}_weight_t"] == "ap_int<4>"
     assert named["result_t"] == f"ap_int<{graph.output_type.codes_format.bits}>"
@@ -75,7 +77,7 @@ def test_even_thresholds_become_multiply_and_shift() -> None:
 
 
 def test_names_become_identifiers() -> None:
-    assert hls4ml_layers.identifiers(["/x.1", "x_1", "x/1", "input", "7", ""]) == [
+    assert identifiers(["/x.1", "x_1", "x/1", "input", "7", ""]) == [
         "x_1",
         "x_1_2",
         "x_1_3",
@@ -115,10 +117,10 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     two = Graph(
         "two",
         (Value("x", TensorType((4,), Int(4))),),
-        (Node("a", Strange(), ("x",), "y"), Node("b", Strange(), ("x",), "z")),
+        (Node("a", ops.ArgMax(), ("x",), "y"), Node("b", ops.ArgMax(), ("x",), "z")),
         ("y", "z"),
     )
-    with pytest.raises(UnsupportedError, match=r"node '[ab]'"):
+    with pytest.raises(UnsupportedError, match=r"node 'b' reads \('x',\), not 'y': only chains become HLS"):
         hls4ml_layers.layers(two)
     unsigned = scalar("ue5m3")
     op = MatVec(np.array([[1, 2]]), unsigned, input_format=unsigned, multiplier="mitchell")
@@ -129,6 +131,11 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     to = blocked("mxfp4")
     with pytest.raises(UnsupportedError, match=r"node 'q'.*blocks are made of signed integers, not of uint4"):
         hls4ml_layers.layers(refused(("q", ops.BlockQuantize(to, 0)), kind=TensorType((8,), Int(4, is_signed=False))))
+    odd = ops.BlockQuantize(blocked("block<e2m1b1_nosub,e8m0,8>"), 0)
+    with pytest.raises(UnsupportedError, match=r"node 'q'.*have a sign and subnormals; e2m1_nosub has not"):
+        hls4ml_layers.layers(refused(("q", odd), kind=TensorType((8,), Int(4))))
+    with pytest.raises(HwgenError, match="the hls4ml backend has no template for odd"):
+        hls4ml_layers._trait(SimpleNamespace(name="odd"))  # type: ignore[arg-type]
     greatest = ops.ArgMax()
     with pytest.raises(UnsupportedError, match=r"node 'g'.*finds the greatest of integers, not of e2m1"):
         hls4ml_layers.layers(refused(("g", greatest), kind=TensorType((8,), scalar("e2m1"))))
@@ -215,9 +222,14 @@ def test_a_difference_is_reported_with_its_place(project: Path, monkeypatch: pyt
     wrong = golden.run(graph, x)
     value = int(wrong[5, 2])
     wrong[5, 2] += 1
-    monkeypatch.setattr(hls4ml, "simulate", lambda *_: wrong)
+    monkeypatch.setattr(hls4ml, "_simulate", lambda *_: (wrong, {}))
     message = rf"frame 5, code \[2\]: it gives {value + 1}, the golden model {value} \(1 of 9 frames differ\)"
     with pytest.raises(MismatchError, match=message):
+        hls4ml.verify(project, x)
+    middle = golden.trace(graph, x)["act0_out"]
+    middle[3, 1] ^= 1
+    monkeypatch.setattr(hls4ml, "_simulate", lambda *_: (wrong, {"act0_out": middle}))
+    with pytest.raises(MismatchError, match=r"node 'act0', frame 3, code \[1\]: it gives"):
         hls4ml.verify(project, x)
 
 
@@ -292,5 +304,8 @@ def floats_and_blocks(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
 @pytest.mark.parametrize("make", [images, floats_and_blocks])
 def test_projects_give_the_golden_codes(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     graph, x = make(np.random.default_rng(3))
-    folder = hls4ml.write(graph, tmp_path / "prj")
-    assert len(np.unique(hls4ml.verify(folder, x), axis=0)) > 10
+    folder = hls4ml.write(graph, tmp_path / "prj", trace=True)
+    library = hls4ml.compile_simulation(folder)
+    assert len(np.unique(hls4ml.verify(folder, x, library), axis=0)) > 10
+    kept = hls4ml._simulate(folder, x, library)[1]
+    assert list(kept) == [node.output for node in graph.nodes]
