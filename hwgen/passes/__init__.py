@@ -7,7 +7,6 @@ from typing import Any
 
 from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
-from hwgen.passes.fix import fix_sums
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
@@ -27,7 +26,6 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     split_argmax,
     affine_behind_dense,
     lower_dense,
-    fix_sums,
     pad_codes,
     absorb_bias,
     absorb_requantizers,
@@ -70,7 +68,6 @@ __all__ = [
     "absorb_transposes",
     "affine_behind_dense",
     "explain",
-    "fix_sums",
     "freeze",
     "lower_dense",
     "order_pools",

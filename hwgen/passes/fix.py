@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from hwgen.formats import Blocked, Format, Int, Minifloat
-from hwgen.ir import Graph, Node, TensorType
+from hwgen.ir import Node, TensorType
 from hwgen.ops import Affine, Fix, MatVec, Pool, Quantize, Relu
 from hwgen.ops.block_sums import total_reach
-from hwgen.passes.chain import chain, read_type, rebuilt, refused
+from hwgen.passes.chain import refused
 from hwgen.passes.exact import Line, lines
 
 EXTRA_BITS = 2
@@ -22,25 +22,22 @@ MAX_BITS = 53
 """The widest fixed point behind FP32, which has 24 bits itself."""
 
 
-def fix_sums(graph: Graph) -> Graph:
-    """Put a Fix behind every matrix unit that adds in FP32 and has a quantizer behind it.
+def fix_behind(node: Node, x: TensorType, rest: Sequence[Node]) -> Node | None:
+    """The Fix behind a matrix unit, or None where it adds exactly or no quantizer follows.
 
+    x: what the unit reads; rest: the nodes behind it, still of real numbers.
     Where all channels are scaled by one power of two, with addends of half steps at most, and no sums of several are
     taken, Fix goes unnoticed: the quantizer gives what it would have given for the FP32 sums. Else a code can differ
     only where an FP32 sum is within 2**-(EXTRA_BITS + GUARD_BITS) of a step of a boundary.
     Raises UnsupportedError naming the quantizer that would need more than MAX_BITS bits.
     """
-    nodes = chain(graph)
-    done: list[Node] = []
-    for index, node in enumerate(nodes):
-        done.append(node)
-        if not isinstance(node.op, MatVec) or node.op.accumulator != "fp32":
-            continue
-        end = next((i for i in range(index, len(nodes)) if isinstance(nodes[i].op, Quantize)), None)
-        if end is not None:
-            made = _fix(read_type(graph, node), graph.types[node.output], node.op, nodes[index + 1 : end], nodes[end])
-            done.append(Node(f"{node.name}.fix", made, (), f"{node.output}.fix"))
-    return rebuilt(graph, done)
+    if not isinstance(node.op, MatVec) or node.op.accumulator != "fp32":
+        return None
+    end = next((i for i, one in enumerate(rest) if isinstance(one.op, Quantize)), None)
+    if end is None:
+        return None
+    made = _fix(x, node.op.infer(x), node.op, rest[:end], rest[end])
+    return Node(f"{node.name}.fix", made, (), f"{node.output}.fix")
 
 
 def _fix(x: TensorType, y: TensorType, op: MatVec, between: Sequence[Node], quantizer: Node) -> Fix:

@@ -17,6 +17,7 @@ from hwgen.ops import Affine, Dense, MatVec, Quantize
 from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
+from hwgen.passes.fix import fix_behind
 
 
 def affine_behind_dense(graph: Graph) -> Graph:
@@ -60,19 +61,23 @@ def lower_dense(graph: Graph, multiplier: str | None = None, accumulator: str = 
     acc = sum (w - zw) (x - zx): zw goes into the weights, whose format then is the narrowest that holds them, and
     zx * sum (w - zw) into the bias. The scale of the sum is the product of both scales, in float64, which is exact
     for float32 parameters. multiplier: see MatVec; None: what each Dense has.
-    accumulator: see MatVec; "fp32" is for the layers that read blocks, and others add exactly.
+    accumulator: see MatVec; "fp32" is for the layers that read blocks, with a Fix ahead of what follows if a quantizer
+    does, and others add exactly.
     Raises UnsupportedError for an input that is not codes, or has a scale per channel, or operands that the
     multiplier does not take; HwgenError for an unknown accumulator, or "fp32" where no layer reads blocks.
     """
     if accumulator not in ACCUMULATORS:
         raise HwgenError(f"unknown accumulator {accumulator!r}: one of {', '.join(ACCUMULATORS)}")
     nodes = chain(graph)
-    lowered = [
-        replace(n, op=_matvec(graph, n, n.op, multiplier or n.op.multiplier, accumulator))
-        if isinstance(n.op, Dense)
-        else n
-        for n in nodes
-    ]
+    lowered = []
+    for index, node in enumerate(nodes):
+        if not isinstance(node.op, Dense):
+            lowered.append(node)
+            continue
+        op = _matvec(graph, node, node.op, multiplier or node.op.multiplier, accumulator)
+        lowered.append(replace(node, op=op))
+        fix = fix_behind(lowered[-1], read_type(graph, node), nodes[index + 1 :])
+        lowered += [fix] if fix else []
     made = [node.op for node in lowered if isinstance(node.op, MatVec)]
     if accumulator == "fp32" and all(op.accumulator == "exact" for op in made):
         first = next((node for node in nodes if isinstance(node.op, Dense)), nodes[0])

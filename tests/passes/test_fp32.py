@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hwgen import golden
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Blocked, Int, get
 from hwgen.formats.definition import encode_minifloat
-from hwgen.ir import Graph, TensorType
-from hwgen.ops import Affine, ArgMax, Dense, Fix, MatVec, Op, Quantize, Relu
+from hwgen.ir import Graph, Op, TensorType
+from hwgen.ops import Affine, ArgMax, Dense, Fix, MatVec, Pool, Quantize, Relu, Window
 from hwgen.ops.block_sums import FP32
 from hwgen.passes import explain, freeze
 from hwgen.passes.blocks import narrowed, scales_of
@@ -135,6 +136,35 @@ def test_falling_channels_are_negated_ahead_of_the_sums() -> None:
     fix = next(node.output for node in frozen.nodes if isinstance(node.op, Fix))
     sign = np.where(np.arange(16) % 2, -1, 1)
     np.testing.assert_array_equal(golden.trace(frozen, x)[fix], sign * golden.trace(straight, x)[fix])
+
+
+@pytest.mark.parametrize("reduce", ["max", "sum"])
+def test_pools_take_fixed_point(reduce: Literal["max", "sum"]) -> None:
+    rng = np.random.default_rng(4)
+    x, full = blocks("mxfp4", -9, -2), blocks("mxfp4", -20, 20)
+    padding = (1, 1, 1, 1) if reduce == "max" else (0, 0, 0, 0)
+    ops: list[tuple[str, Op]] = [
+        ("q", Quantize(x)),
+        ("w", Window(kernel=(3, 3), padding=(1, 1, 1, 1))),
+        ("fc", Dense(full.encode(rng.normal(0, 0.3, (8, 72))), full)),
+        ("windows", Window(kernel=(2, 2), stride=(2, 2), fill="low", padding=padding)),
+        ("pool", Pool(reduce, 4)),
+        ("mean", Affine(np.array([1.0 if reduce == "max" else 0.25]), np.zeros(1))),
+        ("q1", Quantize(x)),
+    ]
+    frozen = freeze(chain("pools", TensorType((4, 4, 8)), *ops), accumulator="fp32")
+    kinds = [node.op.kind for node in frozen.nodes]
+    assert kinds == ["Window", "MatVec", "Fix", "Window", "Pool", "BlockQuantize"]
+    value = codes = golden.encode(frozen, rng.normal(size=(10, 4, 4, 8)))
+    for node in frozen.nodes:
+        value = node.op.run(value)
+    np.testing.assert_array_equal(golden.run(frozen, codes), value)
+    sums = FP32.decode(golden.trace(frozen, codes)["fc_out"])
+    pool = next(node.op for node in frozen.nodes if isinstance(node.op, Pool))
+    windows = replace(next(node.op for node in frozen.nodes[2:] if isinstance(node.op, Window)), pad=None)
+    if reduce == "sum":
+        want = x.encode(pool.run(windows.run(sums)) / 4)
+        assert (x.decode(value) != x.decode(want)).mean() < 0.002
 
 
 def test_argmax_stays_on_the_host() -> None:
