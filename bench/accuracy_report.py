@@ -111,8 +111,11 @@ def _claims(records: Sequence[dict[str, Any]]) -> list[str]:
     lines = []
     for dataset in dict.fromkeys(record["dataset"] for record in records):
         parts = [
-            *((f"{q} trained over {q} after training", mean(dataset, q), mean(dataset, q, method="PTQ round"))
-              for q in ("qfx8", "qfx6", "qfx4")),
+            *(
+                (f"{q} {how} over {q} after training", mean(dataset, q, method=m), mean(dataset, q, method="PTQ round"))
+                for how, m in (("trained", "QAT"), ("tuned", "tuned"))
+                for q in ("qfx8", "qfx6", "qfx4")
+            ),
             ("dfp16 over float", mean(dataset, "dfp16"), mean(dataset, "float32", method="float")),
             *((f"L-Mul over Mitchell in {f}", mean(dataset, f, "lmul"), mean(dataset, f, "mitchell"))
               for f in ("e4m3", "e5m2", "e3m2")),
