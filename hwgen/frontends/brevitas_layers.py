@@ -246,6 +246,11 @@ def _relu(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse
     chain.append(name, Relu(), name)
 
 
+def _affine(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    """x * mul + add, as `hwgen.quant.affine` has it; computed in float32 by torch."""
+    append_affine(chain, name, name, mul=np.float32(layer.mul), add=np.float32(layer.add))
+
+
 def _hardtanh(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     append_clip(chain, name, name, float(layer.min_val), float(layer.max_val), refuse)
 
@@ -275,6 +280,7 @@ LayerImporter = Callable[[Chain, str, Any, Mapping[int, Array], Refuse], None]
 
 MODULES: dict[str, LayerImporter] = {
     "AdaptiveAvgPool2d": _adaptive_mean,
+    "Affine": _affine,
     "AvgPool2d": _pool,
     "BatchNorm1d": _batch_norm,
     "BatchNorm2d": _batch_norm,

@@ -126,7 +126,8 @@ def test_stored_networks_are_small_and_say_how_they_were_trained(name: str) -> N
     assert record["accuracy"] >= GOALS[name]
     (example,) = [path for path in EXAMPLES if read_config(path).name == name]
     assert read_config(example).model_dump() == record["config"]
-    models.load(name)
+    graph = hwgen.from_brevitas(models.load(name), np.zeros((1, 784), dtype=np.float32))
+    assert graph.output_type.shape == (10,)
 
 
 @pytest.mark.slow
