@@ -168,7 +168,7 @@ def _run(pool: ProcessPoolExecutor, wave: list[tuple[Row, str, int]], found: lis
         label = f"{done}/{len(waiting)} {row.model} {row.weight} {row.multiplier} {row.method} {dataset} seed {seed}"
         try:
             one = future.result()
-        except Exception as error:
+        except Exception as error:  # One run must not end the others: it is counted, and shown by its own words.
             failed += 1
             print(f"{label}: failed: {type(error).__name__}: {error}", file=sys.stderr)
             continue
