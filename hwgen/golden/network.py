@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import ROUNDING, Bipolar, Codes, Int, Real
+from hwgen.formats import ROUNDING, Bipolar, Blocked, Codes, Int, Real
 from hwgen.formats.grid import ladder
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
@@ -122,6 +122,8 @@ def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
             )
         if not kind.codes_format.is_number(codes).all():
             raise HwgenError(f"the input's codes of {kind.codes_format.name} hold NaN or infinity")
+        if isinstance(kind.codes_format, Blocked):
+            kind.codes_format.check_shared(codes)
     return codes
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hwgen import golden
-from hwgen.errors import UnsupportedError
+from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Blocked, get
 from hwgen.ir import Graph, Node, Op, TensorType, Value
 from hwgen.ops import Affine, BlockQuantize, Dense, MatVec, Quantize, Relu, Requantize
@@ -58,6 +58,15 @@ def test_networks_of_powers_of_two_are_exact(name: str) -> None:
     plain = freeze(network(name))
     assert [type(node.op) for node in plain.nodes] == [MatVec, BlockQuantize, MatVec]
     np.testing.assert_array_equal(golden.predict(plain, x), real(network(name), x)["fc1"])
+
+
+def test_input_codes_of_a_block_share_their_scale() -> None:
+    frozen = freeze(network("mxfp4"))
+    codes = golden.encode(frozen, np.ones((2, 16)))
+    golden.run(frozen, codes)
+    codes[1, 9] ^= 1 << 4
+    with pytest.raises(HwgenError, match=r"code 9 of a blocked<.*> tensor carries scale \d+, and its block \d+"):
+        golden.run(frozen, codes)
 
 
 @pytest.mark.parametrize("name", ELEMENTS)
