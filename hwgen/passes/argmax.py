@@ -7,12 +7,15 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Int
 from hwgen.ir import Graph, Node, Op
-from hwgen.ops import Affine, ArgMax, Softmax
+from hwgen.ops import Activation, Affine, ArgMax, Softmax
+from hwgen.ops.activation import RISING
+from hwgen.passes.branches import last_chain
 from hwgen.passes.chain import chain, rebuilt, refused, uniform
 
 NAME = "argmax"
 
 
+@last_chain
 def split_argmax(graph: Graph) -> Graph:
     """Move a final ArgMax to the host, from where `absorb_argmax` may take it back once scales are known.
 
@@ -27,6 +30,7 @@ def split_argmax(graph: Graph) -> Graph:
     return replace(rebuilt(graph, nodes[:-1]), post=(nodes[-1].op,))
 
 
+@last_chain
 def absorb_argmax(graph: Graph) -> Graph:
     """Take a final ArgMax from the host to the hardware, and drop what never changes which channel is greatest.
 

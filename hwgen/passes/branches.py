@@ -113,7 +113,7 @@ def first(graph: Graph, step: Step) -> Graph:
     """
     if is_chain(graph):
         return step(graph)
-    start = graph.input_type and graph.inputs[0].name
+    (start,) = (value.name for value in graph.inputs)
     part = next((one for one in chains(graph) if isinstance(one, Chain) and one.start == start), None)
     if part is None or readers(graph)[start] > 1:
         names = ", ".join(repr(node.name) for node in graph.consumers(start))
@@ -151,7 +151,7 @@ def each_chain(step: Callable[Concatenate[Graph, P], Graph]) -> Callable[Concate
     """The pass `step` over one chain as a pass over a graph with branches: see `along`."""
 
     @wraps(step)
-    def lifted(graph: Graph, *args: P.args, **kwargs: P.kwargs) -> Graph:
+    def lifted(graph: Graph, /, *args: P.args, **kwargs: P.kwargs) -> Graph:
         return along(graph, lambda part: step(part, *args, **kwargs))
 
     return lifted
@@ -161,7 +161,7 @@ def first_chain(step: Step) -> Step:
     """The pass `step` over one chain as a pass over the chain at the input: see `first`."""
 
     @wraps(step)
-    def lifted(graph: Graph) -> Graph:
+    def lifted(graph: Graph, /) -> Graph:
         return first(graph, step)
 
     return lifted
@@ -171,7 +171,7 @@ def last_chain(step: Step) -> Step:
     """The pass `step` over one chain as a pass over the chain at the output: see `last`."""
 
     @wraps(step)
-    def lifted(graph: Graph) -> Graph:
+    def lifted(graph: Graph, /) -> Graph:
         return last(graph, step)
 
     return lifted

@@ -7,9 +7,11 @@ from dataclasses import replace
 from hwgen.errors import UnsupportedError
 from hwgen.ir import Graph, Value
 from hwgen.ops import Dense, Quantize, Reshape
+from hwgen.passes.branches import first_chain, last
 from hwgen.passes.chain import chain, rebuilt, refused
 
 
+@first_chain
 def split_input(graph: Graph) -> Graph:
     """Move the nodes ahead of the first quantizer to `graph.pre`; that quantizer becomes the input's type.
 
@@ -42,13 +44,18 @@ def split_output(graph: Graph) -> Graph:
 
     Raises UnsupportedError naming a real-valued node that has an integer one behind it, or if no node is left.
     """
-    nodes = chain(graph)
+    split = last(graph, _split_last)
+    for node in split.nodes:
+        if not node.op.frozen:
+            raise refused(node, "it works on real numbers in the middle of the network, and no pass could absorb it")
+    if not split.nodes:
+        raise UnsupportedError(f"graph {graph.name!r}: no layer is left for the hardware")
+    return split
+
+
+def _split_last(part: Graph) -> Graph:
+    nodes = chain(part)
     count = len(nodes)
     while count and (not nodes[count - 1].op.frozen or isinstance(nodes[count - 1].op, Reshape)):
         count -= 1
-    for node in nodes[:count]:
-        if not node.op.frozen:
-            raise refused(node, "it works on real numbers in the middle of the network, and no pass could absorb it")
-    if not count:
-        raise UnsupportedError(f"graph {graph.name!r}: no layer is left for the hardware")
-    return replace(rebuilt(graph, nodes[:count]), post=(*(node.op for node in nodes[count:]), *graph.post))
+    return replace(rebuilt(part, nodes[:count]), post=(*(node.op for node in nodes[count:]), *part.post))

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
 
+@each_chain
 def order_pools(graph: Graph) -> Graph:
     """Move maxima to where they are of codes; stage "imported" in and out.
 
@@ -109,13 +111,19 @@ def absorb_transposes(graph: Graph) -> Graph:
     columns of the weights, and parameters per channel, in another order. Transposes at the front stay: the host does
     them. Raises UnsupportedError naming the transpose that no weights take up.
     """
+    start = graph.inputs[0].name
+    return along(graph, lambda part: _absorbed(part, hosted=part.inputs[0].name == start))
+
+
+def _absorbed(part: Graph, *, hosted: bool) -> Graph:
+    """One chain of `absorb_transposes`; hosted: whether it starts on the host."""
     done: list[Node] = []
-    nodes = chain(graph)
+    nodes = chain(part)
     order: npt.NDArray[np.int64] | None = None
     for index, node in enumerate(nodes):
         behind = nodes[index + 1] if index + 1 < len(nodes) else None
-        x = read_type(graph, node)
-        if isinstance(node.op, Transpose) and any(isinstance(n.op, Quantize) for n in done):
+        x = read_type(part, node)
+        if isinstance(node.op, Transpose) and not (hosted and not any(isinstance(n.op, Quantize) for n in done)):
             if behind is None or not isinstance(behind.op, Reshape) or behind.op.shape != (x.size,):
                 raise refused(node, "images are transposed in the middle of the network, and not to be flattened")
             # Place of each number of the flattened transpose in the flattened image.
@@ -128,7 +136,7 @@ def absorb_transposes(graph: Graph) -> Graph:
                 order = None
     if order is not None:
         raise refused(nodes[-1], "it gives a flattened image with no weights behind that could take its order")
-    return rebuilt(graph, done)
+    return rebuilt(part, done)
 
 
 def _reordered(node: Node, order: npt.NDArray[np.int64]) -> Node:
@@ -155,6 +163,7 @@ def _reordered(node: Node, order: npt.NDArray[np.int64]) -> Node:
     raise refused(node, "it depends on the order of a flattened image, which is streamed pixel by pixel")
 
 
+@each_chain
 def pad_codes(graph: Graph) -> Graph:
     """Give windows the code that their padding is made of, and maxima of minifloats the format they compare by."""
     nodes = chain(graph)

@@ -12,14 +12,17 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
-from hwgen.ir import Graph, Node
+from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Affine, Dense, MatVec, Quantize
+from hwgen.ops.join import Add, aligned
 from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
+from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
 from hwgen.passes.fix import fix_behind
 
 
+@each_chain
 def affine_behind_dense(graph: Graph) -> Graph:
     """Move every affine operation between a quantizer and a matrix product behind that product.
 
@@ -68,25 +71,44 @@ def lower_dense(graph: Graph, multiplier: str | None = None, accumulator: str = 
     """
     if accumulator not in ACCUMULATORS:
         raise HwgenError(f"unknown accumulator {accumulator!r}: one of {', '.join(ACCUMULATORS)}")
-    nodes = chain(graph)
-    lowered = []
-    for index, node in enumerate(nodes):
-        if not isinstance(node.op, Dense):
-            lowered.append(node)
-            continue
-        op = _matvec(graph, node, node.op, multiplier or node.op.multiplier, accumulator)
-        lowered.append(replace(node, op=op))
-        fix = fix_behind(lowered[-1], read_type(graph, node), nodes[index + 1 :])
-        lowered += [fix] if fix else []
-    made = [node.op for node in lowered if isinstance(node.op, MatVec)]
+    lowered = along(graph, lambda part: _lowered(part, multiplier, accumulator), _joined)
+    made = [node.op for node in lowered.nodes if isinstance(node.op, MatVec)]
     if accumulator == "fp32" and all(op.accumulator == "exact" for op in made):
-        first = next((node for node in nodes if isinstance(node.op, Dense)), nodes[0])
+        first = next((node for node in graph.nodes if isinstance(node.op, Dense)), graph.nodes[0])
         found = read_type(graph, first).format
         name = found.name if found else "real numbers"
         raise refused(
             first, f"accumulator 'fp32' adds up block after block; it reads {name}, and no layer reads blocks"
         )
-    return rebuilt(graph, lowered)
+    return lowered
+
+
+def _lowered(part: Graph, multiplier: str | None, accumulator: str) -> Graph:
+    """One chain of `lower_dense`."""
+    nodes = chain(part)
+    lowered = []
+    for index, node in enumerate(nodes):
+        if not isinstance(node.op, Dense):
+            lowered.append(node)
+            continue
+        op = _matvec(part, node, node.op, multiplier or node.op.multiplier, accumulator)
+        lowered.append(replace(node, op=op))
+        fix = fix_behind(lowered[-1], read_type(part, node), nodes[index + 1 :])
+        lowered += [fix] if fix else []
+    return rebuilt(part, lowered)
+
+
+def _joined(node: Node, types: tuple[TensorType, ...]) -> Node:
+    """A join of codes: a sum gets the factors that bring its inputs to one scale."""
+    for tensor, kind in zip(node.inputs, types, strict=True):
+        if kind.format is None:
+            raise refused(node, f"its input {tensor!r} is real numbers: no quantizer stands directly ahead of it")
+    if not isinstance(node.op, Add):
+        return node
+    try:
+        return replace(node, op=aligned(types))
+    except HwgenError as error:
+        raise refused(node, f"of {' and '.join(map(repr, node.inputs))}: {error}") from error
 
 
 def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: str) -> MatVec:
@@ -154,6 +176,7 @@ def negated(op: MatVec, channels: npt.NDArray[np.bool_]) -> MatVec:
     return replace(op, weight=weight, weight_format=fmt, bias=op.bias * sign)
 
 
+@each_chain
 def absorb_bias(graph: Graph) -> Graph:
     """Move addends that are whole multiples of the accumulator's scale into the bias of the MatVec ahead of them.
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Blocked, Int
 from hwgen.ir import Graph, Node
-from hwgen.ops import Affine, Dense, Quantize, Relu, Reshape
+from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape
+from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
 
+@each_chain
 def reorder(graph: Graph) -> Graph:
     """The same function with reshapes and ReLUs as early as they go; stage "imported" in and out.
 

@@ -12,7 +12,9 @@ from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Fix, MatVec, Quantize, Requantize, Thresholds, integer_range
+from hwgen.passes.activate import activation, section, wants
 from hwgen.passes.blocks import block_quantizer
+from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, rebuilt, refused
 from hwgen.passes.exact import Line, lines, rounded, steps, thresholds
 from hwgen.passes.lower import negated
@@ -35,6 +37,7 @@ LEAST_MULTIPLIER_BITS = 8
 SHIFT_INVARIANT = ("half_up", "down", "up")
 
 
+@each_chain
 def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     """Replace every quantizer, with the affine operations and ReLUs ahead of it, by Thresholds or Requantize.
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from hwgen.ir import Graph, Node, Op
 from hwgen.ops import Affine, Quantize, Reshape
+from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, uniform
 
 
+@each_chain
 def tidy(graph: Graph) -> Graph:
     """The same function with fewer nodes; stage "imported" in and out."""
     kept: list[Node] = []

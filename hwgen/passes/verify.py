@@ -22,23 +22,27 @@ from hwgen.ops import (
     Transpose,
     Window,
 )
-from hwgen.passes.chain import chain, read_type, refused
+from hwgen.ops.join import Add, Concat
+from hwgen.passes.branches import readers
+from hwgen.passes.chain import read_type, refused
 
-REAL = (Affine, ArgMax, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
-INTEGER = (ArgMax, BlockQuantize, Fix, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
+REAL = (Activation, Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
+INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Table, Thresholds, Window)
+JOINS = (Add, Concat)
 STAGES = ("imported", "frozen")
 
 
 def verify(graph: Graph, stage: str) -> Graph:
     """`graph` itself, if it keeps the rules of its stage; raises HwgenError or UnsupportedError naming the node.
 
-    imported: a chain of real-valued operations on a real-valued input; nothing on the host yet.
-    frozen: a chain of integer operations on codes; real-valued operations in `pre` and `post` only.
-    At both: every weight is a code of its format.
+    imported: real-valued operations on a real-valued input; nothing on the host yet.
+    frozen: integer operations on codes; real-valued operations in `pre` and `post` only.
+    At both: one input and one output, every tensor is read, only joins read several, every weight is a code of its
+    format.
     """
     if stage not in STAGES:
         raise HwgenError(f"unknown stage {stage!r}: one of {', '.join(STAGES)}")
-    nodes = chain(graph)
+    _check_ways(graph)
     if stage == "imported":
         if graph.input_type.format is not None:
             raise UnsupportedError(f"graph {graph.name!r}: an imported graph takes real numbers, not codes")
@@ -47,7 +51,7 @@ def verify(graph: Graph, stage: str) -> Graph:
     elif graph.input_type.format is None:
         raise UnsupportedError(f"graph {graph.name!r}: a frozen graph takes codes, not real numbers")
     allowed = REAL if stage == "imported" else INTEGER
-    for node in nodes:
+    for node in graph.nodes:
         if not isinstance(node.op, allowed):
             raise refused(node, f"it does not belong in {'an imported' if stage == 'imported' else 'a frozen'} graph")
         _check_weights(node)
@@ -57,6 +61,20 @@ def verify(graph: Graph, stage: str) -> Graph:
         if not isinstance(op, REAL):
             raise UnsupportedError(f"graph {graph.name!r}: {op.kind} cannot run on the host")
     return graph
+
+
+def _check_ways(graph: Graph) -> None:
+    for what, names in (("inputs", [v.name for v in graph.inputs]), ("outputs", list(graph.outputs))):
+        if len(names) != 1:
+            raise UnsupportedError(f"graph {graph.name!r} has {len(names)} {what} ({', '.join(names)}), not one")
+    read = readers(graph)
+    for node in graph.nodes:
+        if (len(node.inputs) > 1) != isinstance(node.op, JOINS):
+            raise refused(node, f"it reads {', '.join(map(repr, node.inputs))}; only joins read several tensors")
+        if not read[node.output]:
+            raise refused(node, f"nothing reads {node.output!r}, which it writes")
+    if not read[graph.inputs[0].name]:
+        raise UnsupportedError(f"graph {graph.name!r}: nothing reads the input {graph.inputs[0].name!r}")
 
 
 def _check_weights(node: Node) -> None:
@@ -77,6 +95,6 @@ def _check_codes(graph: Graph, node: Node) -> None:
         raise refused(node, "it pads codes, and no code to do so is given")
     if isinstance(node.op, Pool) and isinstance(x, Minifloat) and node.op.input_format != x:
         raise refused(node, f"a maximum of {x.name} codes needs to know that format (input_format)")
-    for kind in (read_type(graph, node), graph.types[node.output]):
+    for kind in (*(graph.types[tensor] for tensor in node.inputs), graph.types[node.output]):
         if not isinstance(kind.format, Int | Bipolar | Minifloat | Blocked):
             raise refused(node, "it reads or writes numbers that are not integer, bipolar, minifloat or block codes")
