@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.ops import Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
 from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 

@@ -12,7 +12,6 @@ from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Fix, MatVec, Quantize, Requantize, Thresholds, integer_range
-from hwgen.passes.activate import activation, section, wants
 from hwgen.passes.blocks import block_quantizer
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, rebuilt, refused

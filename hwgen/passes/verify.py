@@ -26,8 +26,8 @@ from hwgen.ops.join import Add, Concat
 from hwgen.passes.branches import readers
 from hwgen.passes.chain import read_type, refused
 
-REAL = (Activation, Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
-INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Table, Thresholds, Window)
+REAL = (Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
+INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
 JOINS = (Add, Concat)
 STAGES = ("imported", "frozen")
 
