@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Int
 from hwgen.ir import Graph, Node, Op
-from hwgen.ops import Activation, Affine, ArgMax, Softmax
-from hwgen.ops.activation import RISING
+from hwgen.ops import Affine, ArgMax, Softmax
 from hwgen.passes.branches import last_chain
 from hwgen.passes.chain import chain, rebuilt, refused, uniform
 

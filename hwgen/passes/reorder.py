@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Blocked, Int
 from hwgen.ir import Graph, Node
-from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape
+from hwgen.ops import Affine, Dense, Quantize, Relu, Reshape
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
