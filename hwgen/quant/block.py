@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from hwgen.errors import HwgenError
 from hwgen.formats import Block, check_rounding, get
-from hwgen.quant.block_cast import cast_blocks, check_block, from_blocks, tensor_scale_for, to_blocks
+from hwgen.quant.block_cast import cast_blocks, check_block, from_blocks, magnitudes, tensor_scale_for, to_blocks
 from hwgen.quant.cast import random_numbers
 from hwgen.quant.proxies import ActProxy, Injector, WeightProxy
 from hwgen.quant.scaled import MOMENTUM
@@ -75,16 +75,28 @@ class BlockQuant(nn.Module):
             )
         return tensor_scale_for(self.greatest, self.format)
 
+    def _scale_for(self, x: Tensor, greatest: Tensor) -> Tensor | None:
+        """`tensor_scale`, by the magnitudes of the blocks of `x` where `x` is the weight itself."""
+        if self._weights is None or not self.format.has_tensor_scale:
+            return self.tensor_scale
+        weight = self._weights[0]
+        if weight.data_ptr() != x.data_ptr() or weight.shape != x.shape:
+            return self.tensor_scale
+        return tensor_scale_for(greatest.amax(), self.format)
+
     @property
     def scale(self) -> Tensor:
         """The scale of the tensor, 1 where the format has none; blocks find theirs on the fly."""
         scale = self.tensor_scale
-        return torch.ones(()) if scale is None else scale
+        return _ones() if scale is None else scale
 
     def observe(self, x: Tensor) -> None:
         """Take activations into the running statistics of the tensor's scale."""
         if self._weights is None and self.format.has_tensor_scale:
-            now = x.detach().abs().amax()
+            self._take(x.detach().abs().amax())
+
+    def _take(self, now: Tensor) -> None:
+        if self._weights is None and self.format.has_tensor_scale:
             self.greatest.copy_(now if not int(self.steps) else torch.lerp(self.greatest, now, MOMENTUM))
             self.steps.add_(1)
 
@@ -96,22 +108,30 @@ class BlockQuant(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor | None, ...]:
         """(value, scale of the tensor, zero point, bits of an element)."""
-        if self.training:
-            self.observe(x)
-        scale = self.tensor_scale
-        value = x if self.observer_only else plain_cast(x, lambda real: self._values(real, scale))
-        return (value, self.scale if scale is None else scale, *self.description())
-
-    def _values(self, x: Tensor, scale: Tensor | None) -> Tensor:
         axis = self.axis_of(x)
-        blocks = to_blocks(x, self.format.size, axis)
-        random = random_numbers(blocks) if self.stochastic and self.training else None
-        found = cast_blocks(blocks, self.format, self.rounding, self.scale_mode, scale, random)
-        return from_blocks(found, x.shape[axis], axis)
+        blocks = to_blocks(x.detach(), self.format.size, axis)
+        greatest = magnitudes(blocks)
+        if self.training and self.format.has_tensor_scale:
+            self._take(greatest.amax())
+        scale = self._scale_for(x, greatest)
+        if self.observer_only:
+            return (x, _ones() if scale is None else scale, *self.description())
+
+        def values(real: Tensor) -> Tensor:
+            random = random_numbers(blocks) if self.stochastic and self.training else None
+            found = cast_blocks(blocks, self.format, self.rounding, self.scale_mode, scale, random, greatest)
+            return from_blocks(found, real.shape[axis], axis)
+
+        return (plain_cast(x, values), _ones() if scale is None else scale, *self.description())
 
     def description(self) -> tuple[Tensor | None, ...]:
         """(zero point, bits of an element)."""
         return _described(self.format)
+
+
+@lru_cache(maxsize=1)
+def _ones() -> Tensor:
+    return torch.ones(())
 
 
 @lru_cache(maxsize=64)

@@ -19,6 +19,7 @@ FLOAT32_BITS = 24
 FLOAT32_LEAST = -149
 FLOAT32_GREATEST = 2.0**128
 EXPONENT_FIELD = 0x7F800000
+BELOW_ONE = 1 - 2.0**-24
 RANDOM_BITS = 8
 """Random bits of one stochastic rounding, as `hwgen.formats.Stochastic` has them by default."""
 
@@ -59,8 +60,10 @@ ROUNDERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 def random_numbers(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """One random number for each element of `x`, as float32: a multiple of 2**-RANDOM_BITS in 0..1, 1 left out."""
-    drawn = torch.randint(0, 1 << RANDOM_BITS, x.shape, generator=generator, dtype=torch.int32, device=x.device)
-    return drawn.to(torch.float32).mul_(2.0**-RANDOM_BITS)
+    # Eight bytes at once: drawing is what takes time.
+    words = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
+    drawn = words.random_(-(2**63), None, generator=generator).view(torch.uint8)[: x.numel()]
+    return drawn.to(torch.float32).mul_(2.0**-RANDOM_BITS).view(x.shape)
 
 
 def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | None = None) -> Tensor:
@@ -80,7 +83,8 @@ def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | N
         return torch.where(x >= 0, 1.0, -1.0).masked_fill_(x.isnan(), torch.nan)
     steps = x * (1 / unit) if fmt.lsb else x.clone()
     if random is not None:
-        steps = _floor_with(steps, random)
+        # Infinities are brought in first.
+        steps = _floor_with(steps.clamp_(low / unit, high / unit), random)
     else:
         steps = steps.round_() if rounding == "half_even" else ROUNDERS[rounding](steps)
     steps.clamp_(low / unit, high / unit)
@@ -144,9 +148,10 @@ def _precision(fmt: Format) -> int:
 def _floor_with(steps: Tensor, random: Tensor) -> Tensor:
     """floor(steps + random) without rounding the sum."""
     whole = steps.floor()
-    # steps - whole is inexact for tiny negative steps alone, which is then 1 - 2**-24 or 1: up in either case but
-    # for random = 0.
-    return whole + ((steps - whole >= 1 - random) & (random > 0))
+    # steps - whole is inexact for tiny negative steps alone: 1 then, but less than 1 in truth. The sign of the
+    # difference to 1 - random is right, whatever is rounded, and its floor is 0 for up and -1 for down.
+    up = (steps - whole).clamp_(max=BELOW_ONE).sub_(1 - random).floor_()
+    return whole.add_(up).add_(1.0)
 
 
 def _cast_minifloat(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -216,11 +217,23 @@ class ScaledQuant(nn.Module):
 
 def scale_for(greatest: Tensor, target: float, power: bool) -> Tensor:
     """greatest / target; with `power` the least power of two that is no less; never below LEAST_SCALE."""
+    if power and not greatest.ndim and greatest.device.type == "cpu":
+        return _one_scale(float(greatest), target)
     scale = (greatest / target).clamp(min=LEAST_SCALE)
     if not power:
         return scale
     # Whatever the mantissa holds carries into the exponent.
     return ((scale.view(torch.int32) + MANTISSA_FIELD) & EXPONENT_FIELD).view(torch.float32)
+
+
+def _one_scale(greatest: float, target: float) -> Tensor:
+    """`scale_for` without tensors of one number. A quotient of two float32 numbers rounds to the same float32 from
+    float64 as at once."""
+    scale = max(float(np.float32(greatest / target)), LEAST_SCALE)
+    if not math.isfinite(scale):
+        return torch.tensor(scale)
+    mantissa, exponent = math.frexp(scale)
+    return power_of_two(torch.tensor(float(exponent - (mantissa == 0.5))))
 
 
 @lru_cache(maxsize=256)

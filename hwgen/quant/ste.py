@@ -20,6 +20,13 @@ def _inside(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
     return torch.ops.aten.hardtanh_backward(grad, x, *_around(low, high))  # type: ignore[no-any-return]
 
 
+def _passed(ctx: Any, grad: Tensor, x: Tensor) -> Tensor:
+    """`grad` inside of the range. Where nobody wants it for `x` itself, and all is inside, no pass is spent on it."""
+    if not ctx.needs_input_grad[0] and float(x.amax()) <= ctx.high and float(x.amin()) >= ctx.low:
+        return grad
+    return _inside(grad, x, ctx.low, ctx.high)
+
+
 @lru_cache(maxsize=256)
 def _around(low: float, high: float) -> tuple[float, float]:
     """The float32 neighbours outside of a range."""
@@ -53,7 +60,7 @@ class _ScaledCast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         scaled, found = ctx.saved_tensors
-        to_x = _inside(grad, scaled, ctx.low, ctx.high)
+        to_x = _passed(ctx, grad, scaled)
         if found is None:
             return to_x, None, None, None, None
         # Of scale * q(x / scale): q - x / scale inside of the range, q outside (LSQ, arXiv 1902.08153, eq. 3).
@@ -86,7 +93,7 @@ class _ExponentCast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         scaled, found, scale = ctx.saved_tensors
-        to_x = _inside(grad, scaled, ctx.low, ctx.high)
+        to_x = _passed(ctx, grad, scaled)
         to_scale = _difference(grad, found, to_x, scaled, scale.shape)
         return to_x, to_scale.mul_(scale).mul_(LN2), None, None, None, None
 
@@ -104,7 +111,7 @@ class _DirectCast(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         x, value = ctx.saved_tensors
-        to_x = _inside(grad, x, ctx.low, ctx.high)
+        to_x = _passed(ctx, grad, x)
         if value is None:
             return to_x, None, None, None, None
         return to_x, _difference(grad, value, to_x, x, torch.Size()).mul_(LN2), None, None, None
@@ -156,5 +163,13 @@ def cast_gradient(x: Tensor, cast: Cast) -> Tensor:
 
 def power_of_two(exponent: Tensor) -> Tensor:
     """2**exponent of integers that float32 holds, exact, float32: within -126..127, to which others are clamped."""
+    if not exponent.ndim and exponent.device.type == "cpu":
+        return _one_power(float(exponent))
     field = exponent.clamp(-126, 127).to(torch.int32).add_(127)
     return field.mul_(1 << 23).view(torch.float32)
+
+
+@lru_cache(maxsize=512)
+def _one_power(exponent: float) -> Tensor:
+    """One number is faster than tensors of one; NaN stays NaN, so that training notices it. Not to be written to."""
+    return torch.tensor(exponent if math.isnan(exponent) else 2.0 ** min(127.0, max(-126.0, exponent)))
