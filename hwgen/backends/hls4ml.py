@@ -33,6 +33,9 @@ VERSION = "1.3.0"
 
 DEFAULT_PART = "xczu3eg-sbva484-1-e"
 
+AMD = ("xc", "xa", "xq")
+"""How the names of AMD's parts begin."""
+
 CARRIED_BITS = 53
 """hls4ml's interface to Python takes and gives float64."""
 
@@ -52,10 +55,12 @@ def write(
 
     part: the FPGA's name as Vitis has it. mhz: the clock. folding: PE and SIMD by matrix unit, as for the native
     backend. trace: the C simulation also keeps what every layer gives, so that `verify` compares all tensors.
-    Raises ToolMissingError without hls4ml, HwgenError for another version of it, UnsupportedError naming the node that
-    has no template.
+    Raises ToolMissingError without hls4ml, HwgenError for another version of it or another vendor's part,
+    UnsupportedError naming the node that has no template.
     """
     check_hls4ml()
+    if not part.lower().startswith(AMD):
+        raise HwgenError(f"the hls4ml backend makes projects for AMD parts, not for {part}")
     made = hls4ml_layers.layers(graph, folding)
     if not made:
         raise HwgenError(f"graph {graph.name!r} has no layers to make a project of")
@@ -97,6 +102,13 @@ def project_name(graph: Graph) -> str:
     """The project's name, which is also that of its top function."""
     name = re.sub(r"\W", "_", graph.name).strip("_") or "network"
     return f"hwgen_{name}"
+
+
+def emitted(folder: Path | str) -> list[str]:
+    """The files of a project that were written for its network: hls4ml's and ap_types' own headers left out."""
+    root, own = Path(folder), ("firmware/nnet_utils/nnet_", "firmware/ap_types/")
+    names = (str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith(own))
 
 
 def read_graph(folder: Path | str) -> Graph:

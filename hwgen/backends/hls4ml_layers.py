@@ -14,7 +14,7 @@ from hwgen.formats.grid import ladder
 from hwgen.formats.multiply import lmul_correction, lmul_offset, product_span
 from hwgen.golden import proven_line
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
-from hwgen.ops import ArgMax, BlockQuantize, MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops import ArgMax, BlockQuantize, MatVec, Pool, Requantize, Reshape, Thresholds, Window, integer_range
 
 MAX_FLOAT = 1 << 53
 """hls4ml writes its own layers' tables by way of float64, which holds integers below this."""
@@ -60,6 +60,9 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
             return _pool(node.name, op, x, y)
         if isinstance(op, ArgMax):
             return _argmax(node.name, x, y)
+        if isinstance(op, Reshape):
+            # For hls4ml's own dense layer, which finds its width in the shape; it becomes no code.
+            return Layer(node.name, "reshape", "", y.shape, plain(x.codes_format))
     except HwgenError as error:
         raise UnsupportedError(f"node {node.name!r} ({op.kind}): {error}") from error
     raise UnsupportedError(f"node {node.name!r} ({op.kind}): the hls4ml backend has no template for this operation")

@@ -107,12 +107,8 @@ def write_project(
     entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
     precisions: dict[str, Any] = {names[0]: {"Precision": {"result": str(_precision(input_format))}}}
     for label, layer in zip(names[1:], made, strict=True):
-        if layer.function == "dense":
-            entries.append(_dense_entry(label, layer))
-            precisions[label] = _dense_config(layer)
-        else:
-            entries.append({"class_name": "HwgenLayer", "name": label, "made": layer})
-            precisions[label] = {}
+        entries.append(_entry(label, layer))
+        precisions[label] = _settings(layer)
         precisions[label]["Trace"] = trace
     config = hls4ml.utils.config.create_config(
         output_dir=str(folder), project_name=name, backend=BACKEND, part=part, clock_period=clock_ns
@@ -129,20 +125,24 @@ def write_project(
         model.write()
 
 
-def _dense_entry(label: str, layer: Layer) -> dict[str, Any]:
+def _entry(label: str, layer: Layer) -> dict[str, Any]:
+    """What hls4ml's importers would hand over: its own dense layer and reshape, or one of hwgen's."""
+    if layer.function == "reshape":
+        return {"class_name": "Reshape", "name": label, "target_shape": list(layer.shape)}
+    if layer.function != "dense":
+        return {"class_name": "HwgenLayer", "name": label, "made": layer}
     weight, bias = (np.asarray(table.values, dtype=np.int64) for table in layer.tables)
     n_in, n_out = weight.shape
-    return {
-        "class_name": "Dense",
-        "name": label,
-        "n_in": int(n_in),
-        "n_out": int(n_out),
-        "weight_data": weight,
-        "bias_data": bias,
-    }
+    sizes = {"n_in": int(n_in), "n_out": int(n_out)}
+    return {"class_name": "Dense", "name": label, **sizes, "weight_data": weight, "bias_data": bias}
 
 
-def _dense_config(layer: Layer) -> dict[str, Any]:
+def _settings(layer: Layer) -> dict[str, Any]:
+    """Types, and of the dense layer how often a multiplier is used; hwgen's layers state theirs themselves."""
+    if layer.function == "reshape":
+        return {"Precision": {"result": str(_precision(layer.format))}}
+    if layer.function != "dense":
+        return {}
     weight, bias = layer.tables
     types = {"weight": weight.format, "bias": bias.format, "accum": layer.format, "result": layer.format}
     return {

@@ -64,25 +64,37 @@ def folding(names: Sequence[str], cycles: Sequence[int], used: Mapping[str, Sequ
 
     used: amounts by kind ("lut", "ff", "bram", "dsp"), one for each name. Raises ToolMissingError without matplotlib.
     """
-    matplotlib = _matplotlib("a plot needs matplotlib")
     columns = [("cycles a frame", cycles), *((kind, used[field]) for kind, field in KINDS if any(used[field]))]
+    return bars(names, columns, "folding", "Cycles and resources by layer")
+
+
+def bars(names: Sequence[str], columns: Sequence[tuple[str, Sequence[float | None]]], identity: str, title: str) -> str:
+    """A row for each name, a column of bars for each (heading, amounts); an SVG text.
+
+    An amount of None is "not known"; each column has at least one that is known and above 0. identity: what the ids in
+    the text begin with. Raises ToolMissingError without matplotlib.
+    """
+    matplotlib = _matplotlib("a plot needs matplotlib")
     with matplotlib.rc_context(STYLE):
         canvas = _canvas(0.24 * len(names) + 0.9, 1.5 * len(columns) + 1.5)
-        for number, ((title, amounts), axes) in enumerate(
+        for number, ((heading, amounts), axes) in enumerate(
             zip(columns, canvas.subplots(1, len(columns), sharey=True, squeeze=False)[0], strict=True)
         ):
-            axes.barh(range(len(names)), amounts, color=GOOD if number == 0 else BAR, height=0.66)
+            axes.barh(
+                range(len(names)), [amount or 0 for amount in amounts], color=GOOD if number == 0 else BAR, height=0.66
+            )
             for place, amount in enumerate(amounts):
-                if amount:
+                if amount != 0:
+                    text = "not known" if amount is None else f"{amount:,.10g}"
                     axes.annotate(
-                        f"{amount:,.10g}", (amount, place), (3, 0), textcoords="offset points", va="center", fontsize=7
+                        text, (amount or 0, place), (3, 0), textcoords="offset points", va="center", fontsize=7
                     )
-            axes.set_xlim(0, max(amounts) * 1.5)
+            axes.set_xlim(0, max(amount or 0 for amount in amounts) * 1.5)
             axes.locator_params(axis="x", nbins=2)
-            axes.set_xlabel(title)
+            axes.set_xlabel(heading)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
-        return _svg(canvas, "folding", "Cycles and resources by layer")
+        return _svg(canvas, identity, title)
 
 
 def _matplotlib(needs: str, then: str = "") -> Any:

@@ -76,6 +76,15 @@ def test_even_thresholds_become_multiply_and_shift() -> None:
     assert layer.function == "thresholds"
 
 
+def test_reshapes_are_told_to_dense_layers_and_become_no_code(tmp_path: Path) -> None:
+    kind = TensorType((2, 2, 3), Int(4))
+    fc = MatVec(np.ones((5, 12), dtype=np.int64), Int(4))
+    folder = hls4ml.write(chain("r", kind, ("flat", ops.Reshape((12,))), ("fc", fc)), tmp_path / "prj")
+    source = (folder / "firmware" / "hwgen_r.cpp").read_text()
+    assert re.findall(r"(\w+::\w+)<.*>\(", source)[-1:] == ["nnet::dense"]
+    assert "static const unsigned n_in = 12;" in (folder / "firmware" / "parameters.h").read_text()
+
+
 def test_names_become_identifiers() -> None:
     assert identifiers(["/x.1", "x_1", "x/1", "input", "7", ""]) == [
         "x_1",
@@ -267,7 +276,7 @@ def test_the_command_line_writes_projects(hwgen, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(hls4ml, "VITIS", ("none of these", "is installed"))
     for words, code, message in (
         (("compile", "--backend", "hls"), 1, "unknown backend 'hls': one of native, hls4ml"),
-        (("compile", "--backend", "hls4ml", "--board", "ulx3s"), 1, "makes projects for AMD parts; ulx3s has"),
+        (("compile", "--backend", "hls4ml", "--board", "ulx3s"), 1, "makes projects for AMD parts, not for LFE5U"),
         (("build", "--backend", "native"), 1, "the native backend's are run by hwgen bitstream"),
         (("build",), 5, "neither vitis-run nor vitis_hls is installed"),
     ):
