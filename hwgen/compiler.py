@@ -24,6 +24,7 @@ from hwgen.tools.files import atomic_dir, digest, write_atomic
 from hwgen.version import __version__
 
 if TYPE_CHECKING:
+    from hwgen.flow.components import Sizes
     from hwgen.flow.progress import OnProgress
     from hwgen.flow.result import FlowResult
     from hwgen.gateware import Design
@@ -308,6 +309,29 @@ class Accelerator:
             if path.exists():
                 return path
         raise HwgenError(f"{self.folder} holds no bitstream for {self.board.name}: run hwgen bitstream first")
+
+    def synthesise(
+        self, scheduler: str | None = None, workers: int | None = None, progress: OnText | None = None
+    ) -> Sizes:
+        """Resources of every component on its own, and their sum; see `hwgen.flow.components.synthesise`.
+
+        What has been synthesised before, for any network, is kept in root/components. Leaves `components.json`.
+        """
+        from hwgen.flow import components
+        from hwgen.flow.result import COMPONENTS
+
+        tell = progress or (lambda message, fraction: None)
+        tell("building the components", None)
+        found = components.synthesise(
+            components.split(self.graph, self.folding),
+            self.board.family,
+            self.root / "components",
+            scheduler=scheduler,
+            workers=workers,
+            progress=lambda name, done, count: tell(f"{done} of {count} components: {name}", done / count),
+        )
+        write_atomic(self.folder / COMPONENTS, json.dumps(found.to_json(), indent=2) + "\n")
+        return found
 
     def report(self) -> Report:
         """What is known: the compiled design's estimates, and what `verify` and `build` found before."""

@@ -13,6 +13,9 @@ from hwgen.flow.reports import ClockTiming
 from hwgen.ir.figure import Figure
 from hwgen.tools.yosys import Resources
 
+COMPONENTS = "components.json"
+"""The file in an accelerator's folder that holds the sizes of its components."""
+
 UNITS = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
 
 

@@ -204,21 +204,24 @@ class Accelerator(wiring.Component):
         return m
 
 
-def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
-    """The accelerator as a component, and its stages; raises as `build`."""
-    named: list[tuple[str, wiring.Component]] = []
-    stages: list[Stage] = []
+def staged(graph: Graph, folding: Folding) -> list[tuple[Stage, wiring.Component]]:
+    """The stages of the accelerator in the order of the stream, each with its component; raises as `build`."""
+    found: list[tuple[Stage, wiring.Component]] = []
     counts: Counter[str] = Counter()
     for component, node in parts(graph, folding):
         kind = KINDS[type(component)]
         name = f"{kind}{counts[kind]}"
         counts[kind] += 1
-        named.append((name, component))
         node_name = node.name if node else None
-        stages.append(
-            Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
-        )
-    return Accelerator(named), tuple(stages)
+        stage = Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
+        found.append((stage, component))
+    return found
+
+
+def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
+    """The accelerator as a component, and its stages; raises as `build`."""
+    found = staged(graph, folding)
+    return Accelerator([(stage.name, component) for stage, component in found]), tuple(stage for stage, _ in found)
 
 
 def build(graph: Graph, folding: Folding) -> Design:

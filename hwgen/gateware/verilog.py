@@ -45,7 +45,16 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
     Registers start from their reset values also without a reset, which the text states in `initial` statements.
     """
-    text = rtlil.convert(component, name=name, emit_src=False)
+    return from_rtlil(to_rtlil(component, name))
+
+
+def to_rtlil(component: wiring.Component, name: str) -> str:
+    """What Yosys reads of `component` as module `name`: the same text for the same gateware."""
+    return rtlil.convert(component, name=name, emit_src=False)
+
+
+def from_rtlil(text: str) -> str:
+    """The Verilog text of what `to_rtlil` gave."""
     with tempfile.TemporaryDirectory(prefix="hwgen-gateware-") as folder:
         Path(folder, "in.il").write_text(text, encoding="utf-8")
         run_script(_SCRIPT, cwd=Path(folder))

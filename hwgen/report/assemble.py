@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hwgen.errors import HwgenError
 from hwgen.flow.boards import Board
+from hwgen.flow.result import COMPONENTS
 from hwgen.ir import Folding, Graph, Node
 from hwgen.ir.figure import Figure, Source
 from hwgen.ops import MatVec, cost
@@ -38,9 +39,10 @@ RESOURCES = {"lut": "LUT", "ff": "FF", "bram": "BRAM", "dsp": "DSP"}
 
 
 def assemble(graph: Graph, board: Board, folding: Folding, design: Design, folder: Path, command: str = "") -> Report:
-    """The report of one accelerator. `folder` may hold verify.json and flow.json; what is missing is not known."""
+    """The report of one accelerator. `folder` may hold what verification, synthesis of components and
+    the build left there; what is missing is not known."""
     checked = _read(folder / "verify.json")
-    built = _read(folder / "flow.json")
+    built = _read(folder / "flow.json") or _synthesised(_read(folder / COMPONENTS))
     return Report(
         network=graph.name,
         graph_hash=graph.hash,
@@ -72,6 +74,19 @@ def _read(path: Path) -> Mapping[str, Any]:
     if not isinstance(data, dict):
         raise HwgenError(f"{path} holds a {type(data).__name__}, not an object")
     return data
+
+
+def _synthesised(sizes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The sizes of components as a build states its figures."""
+    if not sizes:
+        return {}
+    how = f"hwgen synth: {sizes['source']}"
+    return {
+        "how": how,
+        "modules": {f"accel.{name}": part for name, part in sizes["parts"].items()},
+        "resources": {kind: {"value": sizes["total"][kind], "source": "synthesis"} for kind in RESOURCES},
+        "note": sizes["note"],
+    }
 
 
 def _versions() -> dict[str, str]:
@@ -139,7 +154,7 @@ def _layer(graph: Graph, folding: Folding, stage: Stage, span: tuple[int, int], 
     used = built.get("modules", {}).get(f"accel.{stage.name}", {})
 
     def figure(kind: str) -> Figure:
-        return Figure(used.get(kind), "synthesis", RESOURCES[kind], "hwgen bitstream")
+        return Figure(used.get(kind), "synthesis", RESOURCES[kind], built.get("how", "hwgen bitstream"))
 
     start, end = span
     return Layer(
@@ -176,7 +191,7 @@ def _resources(graph: Graph, board: Board, folding: Folding, built: Mapping[str,
         available = int(getattr(board.resources, kind))
         if routed and kind in routed:
             source: Source = routed[kind]["source"]
-            figure = Figure(routed[kind]["value"], source, unit, "hwgen bitstream")
+            figure = Figure(routed[kind]["value"], source, unit, built.get("how", "hwgen bitstream"))
         else:
             figure = Figure(getattr(estimate, kind), "estimate", unit, "formulas of hwgen.ops.cost")
         rows.append(Resource(unit, figure, available))
