@@ -1,0 +1,211 @@
+"""From shared rows to adders: trees of two or three operands, with exact ranges, levels and pipeline stages."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hwgen.gateware.unrolled.share import Row, Shared, bits, share
+
+
+@dataclass(frozen=True)
+class Operand:
+    """sign * (value << shift)."""
+
+    value: int
+    shift: int
+    sign: int
+
+
+@dataclass(frozen=True)
+class Adder:
+    """One adder: the sum of its operands and `constant`, in low..high, behind `level` - 1 others."""
+
+    operands: tuple[Operand, ...]
+    constant: int
+    low: int
+    high: int
+    level: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Adders over inputs: values below len(`ranges`) are inputs, value len(`ranges`) + n is the sum of `adders`[n].
+
+    outputs: what each output is: an operand of sign 1, or a constant where no input counts.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    adders: tuple[Adder, ...]
+    outputs: tuple[Operand | int, ...]
+
+    @property
+    def levels(self) -> int:
+        """Adders on the longest path."""
+        return max((adder.level for adder in self.adders), default=0)
+
+    def bounds(self, value: int) -> tuple[int, int]:
+        """(least, greatest) number that a value can be."""
+        inputs = len(self.ranges)
+        if value < inputs:
+            return self.ranges[value]
+        return self.adders[value - inputs].low, self.adders[value - inputs].high
+
+    @property
+    def luts(self) -> int:
+        """LUTs of the adders, one for each bit at which more than one operand or a carry comes in."""
+        return sum(lut_bits(adder, self.bounds) for adder in self.adders)
+
+
+def first_bit(operands: Sequence[Operand], constant: int) -> int:
+    """The lowest bit at which anything has to be added; those below are the lowest operand's."""
+    ends = sorted([*(one.shift for one in operands), *([_lowest(constant)] if constant else [])])
+    first = ends[0]
+    negative = any(one.sign < 0 for one in operands if one.shift == first)
+    if len(ends) == 1 or negative or ends[1] == first or (constant and _lowest(constant) == first):
+        return first
+    return ends[1]
+
+
+def lut_bits(adder: Adder, bounds) -> int:
+    """Bits of an adder that take a LUT; `bounds` gives the range of a value."""
+    top = bits(adder.low, adder.high)
+    ends = []
+    for one in adder.operands:
+        low, high = bounds(one.value)
+        # A sign goes up to the top; ones above a positive number that is complemented are constants.
+        ends.append(top if low < 0 else one.shift + bits(low, high))
+    data = min(max(ends), top)
+    return max(0, data - first_bit(adder.operands, adder.constant))
+
+
+def _lowest(number: int) -> int:
+    return (number & -number).bit_length() - 1
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A term of a sum on its way through the tree; `value` None: the constant `form`."""
+
+    value: int | None
+    shift: int
+    sign: int
+    low: int
+    high: int
+    level: int
+
+    @property
+    def width(self) -> int:
+        return bits(self.low, self.high) + self.shift
+
+
+class _Builder:
+    """Adders as they are made."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]], arity: int):
+        self.ranges, self.arity = tuple(ranges), arity
+        self.low, self.high = (np.array(ends, dtype=object) for ends in zip(*ranges, strict=True))
+        # The linear form of each value: coefficients of the inputs, and a constant.
+        self.forms: list[tuple[np.ndarray, int]] = [(row, 0) for row in np.eye(len(ranges), dtype=np.int64)]
+        self.adders: list[Adder] = []
+        self.level = [0] * len(ranges)
+
+    def bounds(self, value: int) -> tuple[int, int]:
+        if value < len(self.ranges):
+            return self.ranges[value]
+        adder = self.adders[value - len(self.ranges)]
+        return adder.low, adder.high
+
+    def add(self, operands: Sequence[Operand], constant: int) -> int:
+        """The value of a new adder."""
+        form = np.zeros(len(self.ranges), dtype=np.int64)
+        offset = constant
+        for one in operands:
+            terms, more = self.forms[one.value]
+            form = form + one.sign * (terms << one.shift)
+            offset += one.sign * (more << one.shift)
+        used = np.flatnonzero(form)
+        ends = form[used] * self.low[used], form[used] * self.high[used]
+        low, high = int(np.minimum(*ends).sum()) + offset, int(np.maximum(*ends).sum()) + offset
+        level = 1 + max(self.level[one.value] for one in operands)
+        self.adders.append(Adder(tuple(operands), constant, low, high, level))
+        self.forms.append((form, offset))
+        self.level.append(level)
+        return len(self.forms) - 1
+
+    def tree(self, terms: Iterable[Operand], constant: int, *, signed: bool) -> Operand:
+        """One operand that is the sum of `terms` and `constant`; of sign 1 unless `signed` allows -1.
+
+        Terms of the lowest level and the fewest bits are added first, two where otherwise an adder of two would be
+        left over for wider ones.
+        """
+        items = list(terms)
+        if constant:
+            items.append(Operand(-1, 0, 1))
+        while len(items) > 1:
+            items.sort(key=self._order)
+            size = 2 if self.arity == 2 or len(items) % 2 == 0 else 3
+            group, items = items[:size], items[size:]
+            items.append(self._combined(group, constant, last=not items and not signed))
+        (last,) = items
+        if last.sign < 0 and not signed:
+            return Operand(self.add([last], 0), 0, 1)
+        return last
+
+    def _order(self, one: Operand) -> tuple[int, int, int]:
+        if one.value < 0:
+            return 0, 0, 0
+        return self.level[one.value], one.shift + bits(*self.bounds(one.value)), one.shift
+
+    def _combined(self, group: list[Operand], constant: int, *, last: bool) -> Operand:
+        """The sum of a group as an operand; Operand(-1, ...) stands for the constant."""
+        shift = min((one.shift for one in group if one.value >= 0), default=0)
+        here = constant if any(one.value < 0 for one in group) else 0
+        if here:
+            shift = min(shift, _lowest(here))
+        operands = [Operand(one.value, one.shift - shift, one.sign) for one in group if one.value >= 0]
+        here >>= shift
+        # What is left over of the last adder's sign has to be put right by another one.
+        all_negative = len(operands) == 3 and all(one.sign < 0 for one in operands)
+        sign = 1 if last and not all_negative else self._sign(operands, here)
+        if sign < 0:
+            operands = [Operand(one.value, one.shift, -one.sign) for one in operands]
+            here = -here
+        return Operand(self.add(operands, here), shift, sign)
+
+    @staticmethod
+    def _sign(operands: Sequence[Operand], constant: int) -> int:
+        """The sign with which a sum is cheapest: its lowest operand's, whose low bits then need no LUTs."""
+        lowest = [one for one in operands if one.shift == 0]
+        if len(lowest) == 1 and (constant == 0 or constant & 1 == 0):
+            return lowest[0].sign
+        return -1 if sum(one.sign for one in operands) < 0 else 1
+
+
+def plan(weights: np.ndarray, bias: np.ndarray, ranges: Sequence[tuple[int, int]], arity: int = 2) -> Plan:
+    """Adders of `arity` operands at most for bias + weights @ x, x[i] in `ranges`[i]; weights (out, in), bias (out,).
+
+    An adder of three has no more than two negative operands, or takes a constant instead of one.
+    """
+    shared = share(weights, ranges, arity)
+    return build(shared, bias, ranges, arity)
+
+
+def build(shared: Shared, bias: np.ndarray, ranges: Sequence[tuple[int, int]], arity: int) -> Plan:
+    builder = _Builder(ranges, arity)
+    # Where each value of `shared` stands among the adders'.
+    place = [Operand(n, 0, 1) for n in range(shared.inputs)]
+
+    def operands(row: Row) -> list[Operand]:
+        found = []
+        for (value, shift), sign in row.items():
+            one = place[value]
+            found.append(Operand(one.value, one.shift + shift, one.sign * sign))
+        return found
+
+    for row in shared.pairs:
+        place.append(builder.tree(operands(row), 0, signed=True))
+    outputs: list[Operand | int] = []
+    for row, constant in zip(shared.rows, bias, strict=True):
+        outputs.append(builder.tree(operands(row), int(constant), signed=False) if row else int(constant))
+    return Plan(builder.ranges, tuple(builder.adders), tuple(outputs))
