@@ -15,21 +15,16 @@ from hwgen import cli_backends, cli_compare, cli_fold, cli_ip, cli_synth, cli_tr
 from hwgen.cli_backends import Backend
 from hwgen.cli_options import (
     Accumulator,
-    BoardName,
-    Budget,
     BuildRoot,
-    Clock,
-    FoldFile,
-    Fps,
+    Design,
     Frames,
     Input,
-    Interval,
     Json,
     Model,
     Multiplier,
     Requantize,
     Seed,
-    accelerator,
+    design_options,
 )
 from hwgen.version import __version__
 
@@ -73,20 +68,13 @@ app.command()(cli_compare.compare)
 
 
 @app.command()
+@design_options()
 def compile(  # noqa: A001  (the command's name)
     context: typer.Context,
     model: Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for Verilog, manifest, test bench and vectors.")],
+    design: Design,
     backend: Backend = cli_backends.NATIVE,
-    board: BoardName = "ulx3s",
-    fold: FoldFile = None,
-    interval: Interval = None,
-    fps: Fps = None,
-    budget: Budget = None,
-    clock: Clock = None,
-    requantize: Requantize = "auto",
-    multiplier: Multiplier = None,
-    accumulator: Accumulator = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 0,
@@ -96,8 +84,7 @@ def compile(  # noqa: A001  (the command's name)
     """Compile a network to Verilog, with a manifest, a stand-alone test bench and vectors; or to an HLS project."""
     from hwgen import inputs, tables
 
-    board = cli_backends.board_of(context, backend, board)
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
+    made = cli_backends.for_backend(context, backend, design).accelerator(model, build)
     if not cli_backends.is_native(backend):
         cli_backends.compile_project(made, out, as_json)
         return
@@ -111,19 +98,12 @@ def compile(  # noqa: A001  (the command's name)
 
 
 @app.command()
+@design_options()
 def verify(
     context: typer.Context,
     model: Model,
+    design: Design,
     backend: Backend = cli_backends.NATIVE,
-    board: BoardName = "ulx3s",
-    fold: FoldFile = None,
-    interval: Interval = None,
-    fps: Fps = None,
-    budget: Budget = None,
-    clock: Clock = None,
-    requantize: Requantize = "auto",
-    multiplier: Multiplier = None,
-    accumulator: Accumulator = "exact",
     input: Input = None,  # noqa: A002
     frames: Frames = None,
     seed: Seed = 1,
@@ -139,16 +119,14 @@ def verify(
     """
     from hwgen import inputs, tables
 
-    board = cli_backends.board_of(context, backend, board)
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
+    made = cli_backends.for_backend(context, backend, design).accelerator(model, build)
     if not cli_backends.is_native(backend):
         found = cli_backends.verify_project(made, model, input, frames, seed)
         console.print_json(found) if as_json else cli_backends.print_verified(found)
         return
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
-        # The float run multiplies as it was trained and is compared with exact sums: others have nothing to match.
-        imported = inputs.read_imported(model) if multiplier is None and accumulator == "exact" else None
+        imported = inputs.read_imported(model) if design.as_trained else None
         checked = made.verify(data, frames, seed, uart, imported, tell)
     if as_json:
         console.print_json(checked)
@@ -187,17 +165,10 @@ def run(
 
 
 @app.command()
+@design_options()
 def bitstream(
     model: Model,
-    board: BoardName = "ulx3s",
-    fold: FoldFile = None,
-    interval: Interval = None,
-    fps: Fps = None,
-    budget: Budget = None,
-    clock: Clock = None,
-    requantize: Requantize = "auto",
-    multiplier: Multiplier = None,
-    accumulator: Accumulator = "exact",
+    design: Design,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="Placements to try; Fmax is their median.")] = 1,
     allow_timing_failure: Annotated[
         bool, typer.Option("--allow-timing-failure", help="Keep a bitstream that misses the board's clock.")
@@ -208,7 +179,7 @@ def bitstream(
     """Synthesise, place and route for a board, down to the bitstream."""
     from hwgen import tables
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
+    made = design.accelerator(model, build)
     with console.progress(f"building for {made.board.name}") as tell:
         result = made.build(
             lambda event: tell(f"{event.number}/{event.count} {event.step}", None, event.message),
@@ -222,24 +193,17 @@ def bitstream(
 
 
 @app.command()
+@design_options()
 def report(
     model: Model,
-    board: BoardName = "ulx3s",
-    fold: FoldFile = None,
-    interval: Interval = None,
-    fps: Fps = None,
-    budget: Budget = None,
-    clock: Clock = None,
-    requantize: Requantize = "auto",
-    multiplier: Multiplier = None,
-    accumulator: Accumulator = "exact",
+    design: Design,
     build: BuildRoot = Path("build"),
     as_json: Json = False,
 ) -> None:
     """Gather what is known of an accelerator into report.json, report.md and report.html."""
     from hwgen import report as reports
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
+    made = design.accelerator(model, build)
     result = made.report()
     reports.write(result, made.folder)
     if as_json:
@@ -250,23 +214,16 @@ def report(
 
 
 @app.command()
+@design_options()
 def flash(
     model: Model,
-    board: BoardName = "ulx3s",
-    fold: FoldFile = None,
-    interval: Interval = None,
-    fps: Fps = None,
-    budget: Budget = None,
-    clock: Clock = None,
-    requantize: Requantize = "auto",
-    multiplier: Multiplier = None,
-    accumulator: Accumulator = "exact",
+    design: Design,
     build: BuildRoot = Path("build"),
 ) -> None:
     """Load the bitstream that `hwgen bitstream` made, with the same options, into a connected board."""
     from hwgen.flow import flash as flow_flash
 
-    made = accelerator(model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
+    made = design.accelerator(model, build)
     with console.progress(f"loading {made.board.name}") as tell:
         flow_flash.flash(made.board, made.bitstream_file(), lambda line: tell(line, None))
     console.out.print(f"{made.board.name} is loaded")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,11 +34,11 @@ def is_native(backend: str) -> bool:
     return backend == NATIVE
 
 
-def board_of(context: typer.Context, backend: str, board: str) -> str:
-    """The board that an option names, or the backend's default one."""
+def for_backend(context: typer.Context, backend: str, design: options.Design) -> options.Design:
+    """The design, on the backend's default board where the command line names none."""
     source = context.get_parameter_source("board")
     named = source is None or source.name != "DEFAULT"
-    return board if is_native(backend) or named else DEFAULT_BOARD
+    return design if is_native(backend) or named else replace(design, board=DEFAULT_BOARD)
 
 
 def write_project(made: Accelerator, out: Path, trace: bool = False) -> None:
@@ -93,20 +94,13 @@ def print_verified(checked: dict[str, Any]) -> None:
     )
 
 
+@options.design_options(DEFAULT_BOARD)
 def build(
     context: typer.Context,
     model: options.Model,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the project.")],
+    design: options.Design,
     backend: Backend = "hls4ml",
-    board: options.BoardName = DEFAULT_BOARD,
-    fold: options.FoldFile = None,
-    interval: options.Interval = None,
-    fps: options.Fps = None,
-    budget: options.Budget = None,
-    clock: options.Clock = None,
-    requantize: options.Requantize = "auto",
-    multiplier: options.Multiplier = None,
-    accumulator: options.Accumulator = "exact",
     root: options.BuildRoot = Path("build"),
     as_json: options.Json = False,
 ) -> None:
@@ -115,10 +109,7 @@ def build(
 
     if is_native(backend):
         raise HwgenError("hwgen build runs the tools of other flows; the native backend's are run by hwgen bitstream")
-    chosen = board_of(context, backend, board)
-    made = options.accelerator(
-        model, chosen, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, root
-    )
+    made = for_backend(context, backend, design).accelerator(model, root)
     with console.progress(f"building {out}") as tell:
         tell("writing the HLS project")
         write_project(made, out)

@@ -14,8 +14,10 @@ BOARD = "ultra96"
 """The board of a comparison where none is named: other flows make projects for AMD parts."""
 
 
+@options.design_options(BOARD)
 def compare(
     model: options.Model,
+    design: options.Design,
     backends: Annotated[
         str, typer.Option("--backends", help="Names with commas between them: native, hls4ml.")
     ] = "native,hls4ml",
@@ -23,15 +25,6 @@ def compare(
         Path | None, typer.Option("--data", "-d", help="Inputs: .npz with x, or .npy. Default: NAME.npz beside it.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; build/HASH/compare without it.")] = None,
-    board: options.BoardName = BOARD,
-    fold: options.FoldFile = None,
-    interval: options.Interval = None,
-    fps: options.Fps = None,
-    budget: options.Budget = None,
-    clock: options.Clock = None,
-    requantize: options.Requantize = "auto",
-    multiplier: options.Multiplier = None,
-    accumulator: options.Accumulator = "exact",
     frames: options.Frames = None,
     seed: options.Seed = 1,
     root: options.BuildRoot = Path("build"),
@@ -48,9 +41,7 @@ def compare(
 
     names = [name.strip() for name in backends.split(",") if name.strip()]
     comparing.check_names(names)
-    made = options.accelerator(
-        model, board, fold, interval, fps, budget, clock, requantize, multiplier, accumulator, root
-    )
+    made = design.accelerator(model, root)
     found = inputs.read_data(data, model)
     codes = made.inputs(found.x if found else None, frames or (None if found else RANDOM_FRAMES), seed)
     folder = out or made.folder / "compare"

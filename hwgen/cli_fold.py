@@ -14,17 +14,10 @@ if TYPE_CHECKING:
     from hwgen.explore.folding import Choice
 
 
+@options.design_options()
 def fold(
     model: options.Model,
-    board: options.BoardName = "ulx3s",
-    fold: options.FoldFile = None,
-    interval: options.Interval = None,
-    fps: options.Fps = None,
-    budget: options.Budget = None,
-    clock: options.Clock = None,
-    requantize: options.Requantize = "auto",
-    multiplier: options.Multiplier = None,
-    accumulator: options.Accumulator = "exact",
+    design: options.Design,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="JSON file to write, for --fold.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="SVG file of cycles and resources by layer.")] = None,
     as_json: options.Json = False,
@@ -36,13 +29,12 @@ def fold(
     """
     import json
 
-    from hwgen import inputs, tables
+    from hwgen import tables
     from hwgen.explore.folding import choose
     from hwgen.tools.files import write_atomic
 
-    wish = options.wanted(fold, interval, fps, budget)
-    chosen = options.board_at(board, clock)
-    choice = choose(inputs.read_model(model, requantize, multiplier, accumulator), chosen, wish, fps, budget)
+    wish, board = design.wanted(), design.board_at()
+    choice = choose(design.graph(model), board, wish, design.fps, design.budget)
     drawn = _plot(choice) if plot else ""
     if out:
         rows = [f"  {json.dumps(name)}: [{one.pe}, {one.simd}]" for name, one in choice.folding.items()]
@@ -50,9 +42,9 @@ def fold(
     if plot:
         write_atomic(plot, drawn)
     if as_json:
-        console.print_json({"board": chosen.name, "clock_mhz": chosen.clock.design_mhz, **choice.to_json()})
+        console.print_json({"board": board.name, "clock_mhz": board.clock.design_mhz, **choice.to_json()})
         return
-    tables.print_folding(choice, chosen)
+    tables.print_folding(choice, board)
     for path in filter(None, (out, plot)):
         console.out.print(f"written: {path}")
 

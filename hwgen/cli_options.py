@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
     from hwgen.compiler import Accelerator
     from hwgen.flow.boards import Board
-    from hwgen.ir import Fold
+    from hwgen.ir import Fold, Graph
 
 Model = Annotated[Path, typer.Argument(help="A QONNX file, or a folder or graph.json that hwgen compile wrote.")]
 BoardName = Annotated[str, typer.Option("--board", "-b", help="A board's name (see hwgen boards) or a .toml file.")]
@@ -56,43 +60,79 @@ Frames = Annotated[int | None, typer.Option("--frames", "-n", min=1, help="At mo
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 
 
-def board_at(name: str, clock: float | None) -> Board:
-    """A board, with another design clock in MHz if one is given."""
-    from hwgen.flow.boards import load_board
+@dataclass(frozen=True)
+class Design:
+    """What is to be built from a network: the options that most commands share."""
 
-    return load_board(name).at(clock) if clock else load_board(name)
+    board: BoardName = "ulx3s"
+    fold: FoldFile = None
+    interval: Interval = None
+    fps: Fps = None
+    budget: Budget = None
+    clock: Clock = None
+    requantize: Requantize = "auto"
+    multiplier: Multiplier = None
+    accumulator: Accumulator = "exact"
+
+    @property
+    def as_trained(self) -> bool:
+        """Whether products and sums are those of training, so that the float run has something to match."""
+        return self.multiplier is None and self.accumulator == "exact"
+
+    def board_at(self) -> Board:
+        """The board, with another design clock if one is given."""
+        from hwgen.flow.boards import load_board
+
+        return load_board(self.board).at(self.clock) if self.clock else load_board(self.board)
+
+    def graph(self, model: Path) -> Graph:
+        """The frozen network of a file."""
+        from hwgen import inputs
+
+        return inputs.read_model(model, self.requantize, self.multiplier, self.accumulator)
+
+    def wanted(self) -> Mapping[str, Fold] | int | None:
+        """What --fold or --interval say; raises HwgenError for options that contradict each other."""
+        from hwgen import inputs
+
+        choices = (("--fold", self.fold), ("--interval", self.interval), ("--fps", self.fps))
+        given = [name for name, value in choices if value is not None]
+        if self.fold is not None and self.budget is not None:
+            given = ["--fold", "--budget"]
+        if len(given) > 1:
+            raise HwgenError(f"{given[0]} and {given[1]} both choose the folding: give one of them")
+        return inputs.read_fold(self.fold) if self.fold is not None else self.interval
+
+    def accelerator(self, model: Path, root: Path) -> Accelerator:
+        """The accelerator of a network, with its generated files below `root`."""
+        from hwgen import compiler
+
+        wish = self.wanted()
+        return compiler.compile(self.graph(model), self.board_at(), wish, root, fps=self.fps, budget=self.budget)
 
 
-def wanted(
-    fold: Path | None, interval: int | None, fps: float | None, budget: float | None
-) -> Mapping[str, Fold] | int | None:
-    """What --fold or --interval say; raises HwgenError for options that contradict each other."""
-    from hwgen import inputs
+def design_options(board: str = "ulx3s") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command that has a parameter `design: Design`: typer sees one option for each field of Design.
 
-    given = [name for name, value in (("--fold", fold), ("--interval", interval), ("--fps", fps)) if value is not None]
-    if fold is not None and budget is not None:
-        given = ["--fold", "--budget"]
-    if len(given) > 1:
-        raise HwgenError(f"{given[0]} and {given[1]} both choose the folding: give one of them")
-    return inputs.read_fold(fold) if fold is not None else interval
+    board: the default of --board.
+    """
 
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        def keyword(name: str, kind: Any, default: Any) -> inspect.Parameter:
+            return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
-def accelerator(
-    model: Path,
-    board: str,
-    fold: Path | None,
-    interval: int | None,
-    fps: float | None,
-    budget: float | None,
-    clock: float | None,
-    requantize: str,
-    multiplier: str | None,
-    accumulator: str,
-    root: Path,
-) -> Accelerator:
-    """The accelerator that a command's options describe."""
-    from hwgen import compiler, inputs
+        kinds = get_type_hints(Design, include_extras=True)
+        shared = [keyword(f.name, kinds[f.name], board if f.name == "board" else f.default) for f in fields(Design)]
+        shown: list[inspect.Parameter] = []
+        for own in inspect.signature(command, eval_str=True).parameters.values():
+            shown += shared if own.name == "design" else [keyword(own.name, own.annotation, own.default)]
 
-    wish = wanted(fold, interval, fps, budget)
-    graph = inputs.read_model(model, requantize, multiplier, accumulator)
-    return compiler.compile(graph, board_at(board, clock), wish, root, fps=fps, budget=budget)
+        @wraps(command)
+        def call(**given: Any) -> None:
+            command(design=Design(**{one.name: given.pop(one.name) for one in shared}), **given)
+
+        call.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in shown}
+        return call
+
+    return decorate

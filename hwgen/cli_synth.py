@@ -15,17 +15,10 @@ if TYPE_CHECKING:
     from hwgen.flow.components import Sizes
 
 
+@options.design_options()
 def synth(
     model: options.Model,
-    board: options.BoardName = "ulx3s",
-    fold: options.FoldFile = None,
-    interval: options.Interval = None,
-    fps: options.Fps = None,
-    budget: options.Budget = None,
-    clock: options.Clock = None,
-    requantize: options.Requantize = "auto",
-    multiplier: options.Multiplier = None,
-    accumulator: options.Accumulator = "exact",
+    design: options.Design,
     scheduler: Annotated[
         str | None,
         typer.Option("--scheduler", help="A dask scheduler, as tcp://host:8786; default: this machine."),
@@ -41,8 +34,7 @@ def synth(
 
     Results are kept by content, so that only what has changed is synthesised again; hwgen report shows them.
     """
-    wish = (fold, interval, fps, budget, clock, requantize, multiplier, accumulator, build)
-    made = options.accelerator(model, board, *wish)
+    made = design.accelerator(model, build)
     with console.progress(f"synthesising for {made.board.name}") as tell:
         found = made.synthesise(scheduler, workers, tell)
     if as_json:
