@@ -108,7 +108,7 @@ class Accelerator:
         """Verilog, streams, stages and timing."""
         from hwgen import gateware
 
-        return gateware.build(self.graph, self.folding)
+        return gateware.build(self.graph, self.folding, self.board.family)
 
     def verilog(self) -> str:
         """The accelerator as one Verilog file; its top is the module `accel`."""
@@ -323,7 +323,7 @@ class Accelerator:
         tell = progress or (lambda message, fraction: None)
         tell("building the components", None)
         found = components.synthesise(
-            components.split(self.graph, self.folding),
+            components.split(self.graph, self.folding, self.board.family),
             self.board.family,
             self.root / "components",
             scheduler=scheduler,

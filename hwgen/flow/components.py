@@ -88,11 +88,11 @@ class Sizes:
         }
 
 
-def split(graph: Graph, folding: Folding) -> list[Component]:
-    """The components of the accelerator of a frozen graph; raises as `hwgen.gateware.build`."""
+def split(graph: Graph, folding: Folding, family: Family | None = None) -> list[Component]:
+    """The components of the accelerator of a frozen graph; `family` and errors as for `hwgen.gateware.build`."""
     return [
         Component(stage.name, stage.kind, stage.node, verilog.to_rtlil(component, TOP))
-        for stage, component in staged(graph, folding)
+        for stage, component in staged(graph, folding, family)
     ]
 
 

@@ -21,12 +21,15 @@ from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.thresholds import Thresholds
+from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window, check_window
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.cost import check_folding, queue_depth, stream_lanes
+from hwgen.ops.cost import check_folding, products_of, queue_depth, stream_lanes
 from hwgen.ops.cost_window import is_wire
+from hwgen.tools.files import share
+from hwgen.tools.resources import Family
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ CHECKS = {ops.Window: check_window, ops.Pool: check_pool}
 
 KINDS = {
     MatVec: "matvec",
+    ShiftAdd: "matvec",
     Thresholds: "thresholds",
     Requantize: "requantize",
     BlockQuantize: "block_quantize",
@@ -144,19 +148,29 @@ def _convert(beats: Beats, lanes: int, queue: int = 0) -> list[wiring.Component]
     return components
 
 
-def _bridge(source: wiring.Component, fold: Fold, x: TensorType) -> list[wiring.Component]:
-    """Components between a source and a matrix unit that reads tensor `x`.
+def _bridge(source: wiring.Component, node: Node, fold: Fold, x: TensorType) -> list[wiring.Component]:
+    """Components between a source and the matrix unit of a node, which reads tensor `x`.
 
     A matrix unit takes a vector at one beat a clock, then nothing while it works on it. The queue takes what comes in
     the meantime, so that nothing before it has to wait for long, and vectors are there when the unit wants them; it
     also ends the chain of stalls. hwgen.ops.cost_layers.queue_depth tells how long it has to be for that.
     """
     lanes = source.output.lanes
+    if products_of(node.op, x, fold) == "constant":
+        # It takes a vector in every clock, so nothing waits before it.
+        return _convert(source.output, fold.simd)
     windows = isinstance(source, Window)
     return _convert(source.output, fold.simd, queue_depth(x, lanes, math.lcm(lanes, fold.simd), windows=windows))
 
 
-def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node | None]]:
+def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Family | None) -> wiring.Component:
+    """The component of a node: where a matrix unit is unrolled, its weights become adders."""
+    if isinstance(node.op, ops.MatVec) and products_of(node.op, x, folding[node.name]) == "constant":
+        return ShiftAdd(node.op, x, family)
+    return BUILDERS[type(node.op)](node, x, lanes, folding)
+
+
+def parts(graph: Graph, folding: Folding, family: Family | None = None) -> list[tuple[wiring.Component, Node | None]]:
     """All components in the order of the stream, each with the node it computes, or None.
 
     A node that leaves the stream as it is has none.
@@ -171,11 +185,11 @@ def parts(graph: Graph, folding: Folding) -> list[tuple[wiring.Component, Node |
         source = found[-1][0] if found else None
         between: list[wiring.Component] = []
         if source and isinstance(node.op, ops.MatVec):
-            between = _bridge(source, folding[node.name], x)
+            between = _bridge(source, node, folding[node.name], x)
         elif source:
             between = _convert(source.output, lanes[node.name])
         found += [(component, None) for component in between]
-        found.append((BUILDERS[type(node.op)](node, x, lanes[node.name], folding), node))
+        found.append((_unit(node, x, lanes[node.name], folding, family), node))
     return found
 
 
@@ -204,11 +218,11 @@ class Accelerator(wiring.Component):
         return m
 
 
-def staged(graph: Graph, folding: Folding) -> list[tuple[Stage, wiring.Component]]:
+def staged(graph: Graph, folding: Folding, family: Family | None = None) -> list[tuple[Stage, wiring.Component]]:
     """The stages of the accelerator in the order of the stream, each with its component; raises as `build`."""
     found: list[tuple[Stage, wiring.Component]] = []
     counts: Counter[str] = Counter()
-    for component, node in parts(graph, folding):
+    for component, node in parts(graph, folding, family):
         kind = KINDS[type(component)]
         name = f"{kind}{counts[kind]}"
         counts[kind] += 1
@@ -218,21 +232,28 @@ def staged(graph: Graph, folding: Folding) -> list[tuple[Stage, wiring.Component
     return found
 
 
-def accelerator_of(graph: Graph, folding: Folding) -> tuple[Accelerator, tuple[Stage, ...]]:
+def accelerator_of(
+    graph: Graph, folding: Folding, family: Family | None = None
+) -> tuple[Accelerator, tuple[Stage, ...]]:
     """The accelerator as a component, and its stages; raises as `build`."""
-    found = staged(graph, folding)
+    found = staged(graph, folding, family)
     return Accelerator([(stage.name, component) for stage, component in found]), tuple(stage for stage, _ in found)
 
 
-def build(graph: Graph, folding: Folding) -> Design:
+def build(graph: Graph, folding: Folding, family: Family | None = None) -> Design:
     """The accelerator of a frozen graph; `folding` has a fold for each matrix unit, by node name.
+
+    family: of the FPGA, whose cells may then be instantiated; for simulators the Verilog has models of them.
 
     Raises HwgenError for a graph that is not frozen or a fold that is missing or does not divide its layer, and
     UnsupportedError for a graph that is not a chain or a node without gateware; both name the node.
     """
-    accelerator, stages = accelerator_of(graph, folding)
+    accelerator, stages = accelerator_of(graph, folding, family)
+    verilog = to_verilog(accelerator, "accel")
+    if "CARRY8" in verilog:
+        verilog += f"`ifdef VERILATOR\n{share('rtl', 'cells_xcup.sv').read_text(encoding='utf-8')}`endif\n"
     return Design(
-        verilog=to_verilog(accelerator, "accel"),
+        verilog=verilog,
         input=accelerator.input,
         output=accelerator.output,
         stages=stages,
