@@ -58,8 +58,13 @@ def _kind(module: Any) -> str:
     return str(getattr(module, "original_name", type(module).__name__))
 
 
+def _is_one_of(module: Any, names: Sequence[str]) -> bool:
+    """Whether a module is of one of these classes or of one derived from them; also if TorchScript has compiled it."""
+    return _kind(module) in names or any(cls.__name__ in names for cls in type(module).__mro__)
+
+
 def _format(proxy: Any, quant: Any, bits: int, refuse: Refuse) -> Bipolar | Int:
-    if _kind(quant) in BINARY:
+    if _is_one_of(quant, BINARY):
         return Bipolar()
     signed, narrow = bool(proxy.is_signed), bool(proxy.is_narrow_range)
     if not 1 <= bits <= MAX_BITS:
@@ -92,7 +97,7 @@ def _append_activation(chain: Chain, name: str, proxy: Any, seen: Mapping[int, A
     if not proxy.is_quant_enabled:
         return
     classes = {cls.__name__ for cls in type(proxy).__mro__}
-    quant = _kind(fused.tensor_quant)
+    quant = fused.tensor_quant
     if "Dynamic" in type(proxy).__name__:
         raise refuse("its scale depends on the input (dynamic quantization)")
     sample = seen.get(id(proxy))
@@ -115,8 +120,8 @@ def _append_activation(chain: Chain, name: str, proxy: Any, seen: Mapping[int, A
         rounding = _rounding(proxy, refuse)
         chain.append(name, Quantize(minifloat, tuple(float(s) for s in scale), 0, rounding), name)
         return
-    if quant not in ("RescalingIntQuant", *BINARY):
-        raise refuse(f"its quantizer {quant} is not one that rounds evenly spaced numbers, or their sign")
+    if not _is_one_of(quant, ("RescalingIntQuant", *BINARY)):
+        raise refuse(f"its quantizer {_kind(quant)} is not one that rounds evenly spaced numbers, or their sign")
     bits = _one_integer("bit width", proxy.bit_width(), refuse)
     fmt = _format(proxy, fused.tensor_quant, bits, refuse)
     zero_point = _one_integer("zero point", proxy.zero_point(), refuse)

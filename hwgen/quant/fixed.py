@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -137,9 +138,12 @@ class KhotQuant(ScaledQuant):
         self.register_buffer("nearest", self.levels[torch.bucketize(halves, middles)], persistent=False)
 
     def cast(self, x: Tensor, random: Tensor | None = None) -> Tensor:
-        halves = (x.abs() * 2).ceil_().clamp_(max=len(self.nearest) - 1).nan_to_num_(0.0).to(torch.int64)
+        halves = (x.abs() * 2).ceil_().clamp_(max=len(self.nearest) - 1)
+        whole = not math.isnan(float(halves.amax()))
+        places = (halves if whole else halves.nan_to_num_(0.0)).to(torch.int32).reshape(-1)
+        found = self.nearest.index_select(0, places).view(x.shape)
         # NaN stays NaN; of zeros the positive one is left.
-        return torch.copysign(self.nearest[halves], x).add_(x * 0.0 if bool(x.isnan().any()) else 0.0)
+        return torch.copysign(found, x).add_(0.0 if whole else x * 0.0)
 
 
 @lru_cache(maxsize=32)

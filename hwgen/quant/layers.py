@@ -6,6 +6,7 @@ They are `QuantLinear`, `QuantConv1d` and `QuantConv2d` with two attributes more
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -20,14 +21,20 @@ from hwgen.quant.gradient import GradientQuant
 from hwgen.quant.ste import cast_gradient
 
 
-class _Multiplies:
-    """What the three layers share."""
+class _Multiplies(ABC):
+    """What the three layers share; each says how its products are added up."""
 
     multiplier: str
     gradient: GradientQuant | None
     weight_quant: Any
     input_quant: Any
+    output_quant: Any
+    return_quant_tensor: bool
     training: bool
+
+    @abstractmethod
+    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
+        """The sums of the products that `found` says, without bias: numbers of the format in, scales left out."""
 
     def _set(self, multiplier: str, gradient: GradientQuant | None) -> None:
         self.multiplier = check_multiplier(multiplier)
@@ -72,11 +79,11 @@ class _Multiplies:
         space = 0 if isinstance(self, nn.Linear) else ndim - 2
         return values.reshape(-1, *([1] * space)) if values.ndim else values
 
-    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
-        raise NotImplementedError
-
     def _forward(self, exact: Any, x: Any, weight: Any, bias: Any) -> Tensor:
         if self.multiplier == "exact":
+            if not (self.return_quant_tensor or self.output_quant.is_quant_enabled):
+                # Nobody asks for the scale of the sums, which Brevitas would work out.
+                x, weight, bias = _plain(x), _plain(weight), _plain(bias)
             out = exact(x, weight, bias)
         else:
             out = self._approximate(_plain(x), _plain(weight))

@@ -35,7 +35,7 @@ def weight_quantizer(name: str, **options: Any) -> Injector:
         case DynamicFixed():
             return dynamic_weight(fmt.bits, **options)
         case Bipolar():
-            return integer.SignedBinaryWeightPerTensorConst.let(scaling_const=0.1, **options)
+            return integer.binary_weight(**options)
         case Int():
             if not fmt.is_signed:
                 raise HwgenError(f"weights have a sign, and {name} has none")
@@ -59,7 +59,7 @@ def activation_quantizer(name: str, unsigned: bool = False, **options: Any) -> I
         case DynamicFixed():
             return dynamic_activation(fmt.bits, **options)
         case Bipolar():
-            return integer.SignedBinaryActPerTensorConst.let(min_val=-1.0, max_val=1.0, **options)
+            return integer.binary_activation(**options)
         case Int():
             return integer.integer_activation(fmt.bits, unsigned or not fmt.is_signed, **options)
         case Fixed():

@@ -80,7 +80,7 @@ def quantize(
             chosen = first if first is not None and name in from_input else activation
             feed = activation_quantizer(chosen, **(a_options if chosen == activation else {}))
         layer = _product(name, module, weight_quantizer(weight, **w_options), feed, multiplier, back)
-        if source is not None and isinstance(layer, layers.Linear | layers.Conv1d | layers.Conv2d):
+        if source is not None and activation is not None:
             layer.takes_from(_proxy(found.get_submodule(source)))
         found = _put(found, name, layer)
     found.train(model.training)
@@ -167,28 +167,22 @@ def _proxy(layer: nn.Module) -> nn.Module:
 
 def _product(
     name: str, module: nn.Module, weight: Injector, feed: Injector | None, multiplier: str, back: GradientQuant | None
-) -> nn.Module:
+) -> layers.Linear | layers.Conv1d | layers.Conv2d:
     """A Linear or Conv as its Brevitas layer, with the same parameters."""
-    own = multiplier != "exact" or back is not None
     options: dict[str, Any] = {"weight_quant": weight, "input_quant": feed, "bias": module.bias is not None}
-    if own:
-        options |= {"multiplier": multiplier, "gradient": back}
-    made: nn.Module
+    options |= {"multiplier": multiplier, "gradient": back}
+    made: layers.Linear | layers.Conv1d | layers.Conv2d
     if isinstance(module, nn.Linear):
-        made = (layers.Linear if own else qnn.QuantLinear)(module.in_features, module.out_features, **options)
+        made = layers.Linear(module.in_features, module.out_features, **options)
     else:
         assert isinstance(module, nn.Conv1d | nn.Conv2d)
         if module.padding_mode != "zeros":
             raise UnsupportedError(
                 f"layer {name!r}: a convolution that pads by {module.padding_mode!r} is not quantized"
             )
-        plain, with_own = (
-            (qnn.QuantConv1d, layers.Conv1d) if isinstance(module, nn.Conv1d) else (qnn.QuantConv2d, layers.Conv2d)
-        )
+        kind = layers.Conv1d if isinstance(module, nn.Conv1d) else layers.Conv2d
         shape = {key: getattr(module, key) for key in ("stride", "padding", "dilation", "groups")}
-        made = (with_own if own else plain)(
-            module.in_channels, module.out_channels, module.kernel_size, **shape, **options
-        )
+        made = kind(module.in_channels, module.out_channels, module.kernel_size, **shape, **options)
     # Setting the parameters anew lets the quantizers start from the trained weights.
     made.weight = module.weight
     if module.bias is not None:
