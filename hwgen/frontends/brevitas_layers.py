@@ -23,6 +23,7 @@ from hwgen.frontends.brevitas_formats import (
     carried_weights,
     groupwise_block,
 )
+from hwgen.frontends.brevitas_pools import append_trunc_mean
 from hwgen.frontends.chain import (
     MAX_BITS,
     Chain,
@@ -191,6 +192,17 @@ def _pool(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse
     images.append_pool(chain, name, name, kind, slide, refuse)
 
 
+def _trunc_mean(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
+    if layer.ceil_mode or layer.divisor_override is not None or any(_pair(layer.padding)):
+        raise refuse("ceil_mode, divisor_override and padding are not supported")
+    if not layer.is_trunc_quant_enabled:
+        raise refuse("its quantizer is switched off; use AvgPool2d")
+    kernel = _pair(layer.kernel_size)
+    stride = kernel if layer.stride is None else _pair(layer.stride)
+    slide = images.geometry(kernel, stride, [0] * 4, (1, 1))
+    append_trunc_mean(chain, name, slide, layer.trunc_quant, seen, refuse)
+
+
 def _adaptive_mean(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     if _pair(layer.output_size) != (1, 1):
         raise refuse(f"an output of {layer.output_size} is not supported; 1 is")
@@ -303,6 +315,7 @@ MODULES: dict[str, LayerImporter] = {
     "QuantReLU": _quant_activation,
     "ReLU": _relu,
     "Softmax": _softmax,
+    "TruncAvgPool2d": _trunc_mean,
 }
 """Layers, by the name of the nearest class that is listed."""
 

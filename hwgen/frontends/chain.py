@@ -1,4 +1,4 @@
-"""A network while it is being read: a chain that grows by one operation at a time."""
+"""A network while it is being read: it grows by one operation at a time, behind the tensor that is at hand."""
 
 from __future__ import annotations
 
@@ -25,13 +25,26 @@ Refuse = Callable[[str], UnsupportedError]
 """Makes the error that names the node being read, from the reason."""
 
 
+Layout = Literal["plain", "image", "signal"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A tensor of the graph that is being made, its shape there without the batch, and its layout: see Chain."""
+
+    tensor: str
+    shape: tuple[int, ...]
+    layout: Layout
+
+
 @dataclass
 class Chain:
-    """The network as far as it has been read.
+    """The network as far as it has been read. Operations are appended to the tensor at hand.
 
-    batch: the batch size that the file fixes, or None. tensor, shape: the last tensor, its shape without the batch.
+    batch: the batch size that the file fixes, or None. tensor, shape: the tensor at hand, its shape without the batch.
     layout: "image" where the network being read has that tensor as (channels, rows, columns), "signal" as (channels,
-    steps), while here it is (rows, columns, channels).
+    steps), while here it is (rows, columns, channels). places: where the tensors that were read so far are, by the
+    names that the network being read has for them.
     """
 
     input: Value
@@ -39,23 +52,48 @@ class Chain:
     tensor: str
     shape: tuple[int, ...]
     nodes: list[Node] = field(default_factory=list)
-    layout: Literal["plain", "image", "signal"] = "plain"
+    layout: Layout = "plain"
+    places: dict[str, Place] = field(default_factory=dict)
 
     @staticmethod
     def start(name: str, shape: tuple[int, ...], batch: int | None) -> Chain:
         return Chain(Value(name, TensorType(shape)), batch, name, shape)
 
     def append(self, name: str, op: Op, output: str) -> None:
-        """Add an operation that reads the last tensor and writes `output`; a taken name gets underscores behind it."""
+        """Add an operation that reads the tensor at hand and writes `output`; names that are taken get underscores."""
+        self._add(name, op, output, [Place(self.tensor, self.shape, self.layout)])
+
+    def _add(self, name: str, op: Op, output: str, reads: Sequence[Place]) -> None:
         taken = {node.name for node in self.nodes}
         while name in taken:
             name += "_"
+        taken = {self.input.name, *(node.output for node in self.nodes)}
+        while output in taken:
+            output += "_"
         try:
-            self.shape = op.infer(TensorType(self.shape)).shape
+            self.shape = op.infer(*(TensorType(place.shape) for place in reads)).shape
         except HwgenError as error:
             raise UnsupportedError(f"node {name!r} ({op.kind}): {error}") from error
-        self.nodes.append(Node(name, op, (self.tensor,), output))
+        self.nodes.append(Node(name, op, tuple(place.tensor for place in reads), output))
         self.tensor = output
+
+    def keep(self, name: str) -> None:
+        """The tensor at hand is what the network being read calls `name`."""
+        self.places[name] = Place(self.tensor, self.shape, self.layout)
+
+    def take(self, name: str) -> None:
+        """Go on behind the tensor that the network being read calls `name`."""
+        place = self.places[name]
+        self.tensor, self.shape, self.layout = place.tensor, place.shape, place.layout
+
+    def join(self, name: str, op: Op, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
+        """Add an operation on several tensors, by the names that the network being read has for them."""
+        reads = [self.places[tensor] for tensor in tensors]
+        if len({place.layout for place in reads}) > 1:
+            told = ", ".join(f"{tensor!r} {self.places[tensor].layout}" for tensor in tensors)
+            raise refuse(f"what it reads differs in the order of its numbers: {told}")
+        self.layout = reads[0].layout
+        self._add(name, op, output, reads)
 
     def graph(self, name: str) -> Graph:
         return Graph(name, (self.input,), tuple(self.nodes), (self.tensor,))

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from hwgen.formats import Bipolar
-from hwgen.frontends.chain import Chain, Refuse, Weights, append_affine, append_dense
+from hwgen.frontends.chain import Chain, Place, Refuse, Weights, append_affine, append_dense
 from hwgen.ops import Affine, Pool, Quantize, Relu, Reshape, Transpose, Window
 from hwgen.ops.window import Pair
 
@@ -59,9 +59,16 @@ def channels_last(chain: Chain, refuse: Refuse) -> None:
         front.append("rows", Reshape((chain.shape[0], 1, chain.shape[1])), f"{front.tensor}.rows")
     front.append("channels_last", Transpose(TO_LAST), f"{front.tensor}.channels_last")
     if front is not chain:
-        behind = [replace(node, inputs=(front.tensor,)) if not i else node for i, node in enumerate(chain.nodes)]
-        chain.tensor = chain.tensor if behind else front.tensor
+        # All tensors so far are the image, in one order or the other.
+        start = chain.input.name
+
+        def moved(tensor: str) -> str:
+            return front.tensor if tensor == start else tensor
+
+        behind = [replace(node, inputs=tuple(map(moved, node.inputs))) for node in chain.nodes]
+        chain.tensor = moved(chain.tensor)
         chain.nodes, chain.shape = [*front.nodes, *behind], front.shape
+        chain.places = {name: Place(moved(place.tensor), front.shape, layout) for name, place in chain.places.items()}
     chain.layout = layout
 
 
@@ -136,11 +143,17 @@ def append_pool(chain: Chain, name: str, output: str, kind: str, slide: Geometry
         _append_window(chain, name, output, window)
         chain.append(name, Pool("max", taps), output)
         return
+    append_sum(chain, f"{name}.sum", f"{output}.sum", slide, refuse)
+    append_affine(chain, name, output, div=float(taps))
+
+
+def append_sum(chain: Chain, name: str, output: str, slide: Geometry, refuse: Refuse) -> None:
+    """The sum of each window."""
+    channels_last(chain, refuse)
     if any(slide.padding):
         raise refuse("a mean over padded images is not supported")
     _append_window(chain, name, output, Window(slide.kernel, slide.stride, slide.padding, slide.dilation))
-    chain.append(f"{name}.sum", Pool("sum", taps), f"{output}.sum")
-    append_affine(chain, name, output, div=float(taps))
+    chain.append(name, Pool("sum", math.prod(slide.kernel)), output)
 
 
 def append_global_mean(chain: Chain, name: str, output: str, refuse: Refuse) -> None:

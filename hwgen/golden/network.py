@@ -8,7 +8,9 @@ a network needs wider integers, int64 carries them, and matrix products ride on 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,15 +19,16 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Blocked, Codes, Int, Real
-from hwgen.formats.grid import ladder
+from hwgen.formats.grid import grid_range, ladder, on_grid
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
 from hwgen.ops import Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops.join import Add, Concat
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
-Kernel = Callable[[Any], Any]
+Kernel = Callable[..., Any]
 Kind = type[np.float32] | type[np.float64] | type[np.int64]
 
 EXACT: dict[Kind, int] = {np.float32: 1 << 24, np.float64: 1 << 53, np.int64: 1 << 63}
@@ -45,27 +48,28 @@ def run(graph: Graph, x: npt.ArrayLike) -> Codes:
     one, real numbers (first taken through the host's part and encoded, see `encode`) if it is a floating-point one.
     Raises HwgenError for a wrong shape, a code outside the input's format, NaN or infinity, or a graph not frozen.
     """
-    kernels, carrier, _ = _plan(graph)
+    steps, carrier = _plan(graph)
     codes = input_codes(graph, x)
     step = max(1, MAX_HELD // max(kind.size for kind in graph.types.values()))
     parts = []
     for start in range(0, max(1, len(codes)), step):
-        value = codes[start : start + step].astype(carrier)
-        for kernel in kernels:
-            value = kernel(value)
-        parts.append(np.asarray(value, dtype=np.int64))
+        held = {graph.inputs[0].name: codes[start : start + step].astype(carrier)}
+        for one in steps:
+            held[one.output] = one.kernel(*(held[name] if kept else held.pop(name) for name, kept in one.inputs))
+        parts.append(np.asarray(held[graph.outputs[0]], dtype=np.int64))
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def trace(graph: Graph, x: npt.ArrayLike) -> dict[str, Codes]:
     """The codes of every tensor by its name, the input included; `x` as in `run`."""
-    kernels, carrier, names = _plan(graph)
+    steps, carrier = _plan(graph)
     codes = input_codes(graph, x)
-    value = codes.astype(carrier)
     tensors = {graph.inputs[0].name: codes}
-    for kernel, name in zip(kernels, names, strict=True):
-        value = kernel(value)
-        tensors[name] = np.asarray(value, dtype=np.int64)
+    held = {graph.inputs[0].name: codes.astype(carrier)}
+    for one in steps:
+        value = one.kernel(*(held[name] if kept else held.pop(name) for name, kept in one.inputs))
+        held[one.output] = value
+        tensors[one.output] = np.asarray(value, dtype=np.int64)
     return tensors
 
 
@@ -127,20 +131,41 @@ def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
     return codes
 
 
+@dataclass(frozen=True)
+class _Step:
+    """One node. inputs: the tensors that it reads, and whether one is kept for a later node that reads it too."""
+
+    kernel: Kernel
+    inputs: tuple[tuple[str, bool], ...]
+    output: str
+
+
 @lru_cache(maxsize=64)
-def _plan(graph: Graph) -> tuple[tuple[Kernel, ...], Kind, tuple[str, ...]]:
-    """Kernels of the graph's nodes, the type that carries their integers, and the tensors that they write."""
+def _plan(graph: Graph) -> tuple[tuple[_Step, ...], Kind]:
+    """The steps of a run, and the type that carries their integers."""
     if not graph.is_frozen:
         raise HwgenError(f"graph {graph.name!r} is not frozen: the golden model runs integers only (hwgen.freeze)")
-    last = graph.inputs[0].name
-    for node in graph.nodes:
-        if node.inputs != (last,):
-            raise HwgenError(f"node {node.name!r} reads {node.inputs}, not {last!r}: only chains run so far")
-        last = node.output
+    graph.input_type, graph.output_type  # noqa: B018  (one of each, or an error)
     bound = max((_magnitude(node, graph) for node in graph.nodes), default=1)
     carrier = _carrier(bound)
-    kernels = tuple(_kernel(node, graph, carrier) for node in graph.nodes)
-    return kernels, carrier, tuple(node.output for node in graph.nodes)
+    readers = Counter([*graph.outputs, *(tensor for node in graph.nodes for tensor in node.inputs)])
+    left = Counter(readers)
+    steps = []
+    for node in graph.nodes:
+        kernel = _kernel(node, graph, carrier)
+        if any(readers[tensor] > 1 for tensor in node.inputs):
+            kernel = _keeping(kernel)
+        inputs = []
+        for tensor in node.inputs:
+            left[tensor] -= 1
+            inputs.append((tensor, left[tensor] > 0))
+        steps.append(_Step(kernel, tuple(inputs), node.output))
+    return tuple(steps), carrier
+
+
+def _keeping(kernel: Kernel) -> Kernel:
+    """The kernel on copies: it may write into what it reads, and others read that too."""
+    return lambda *values: kernel(*(value.copy() for value in values))
 
 
 def _carrier(bound: int) -> Kind:
@@ -151,6 +176,13 @@ def _carrier(bound: int) -> Kind:
 def _magnitude(node: Node, graph: Graph) -> int:
     """A bound of every integer, partial sums in any order included, that the node's kernel carries."""
     x = graph.types[node.inputs[0]]
+    if isinstance(node.op, Add):
+        inputs = [graph.types[tensor] for tensor in node.inputs]
+        ends = [
+            factor * max(map(abs, grid_range(fmt)))
+            for factor, fmt in zip(node.op.factors, node.op.formats, strict=True)
+        ]
+        return max(sum(ends), *(max(map(abs, x.codes_format.code_range)) for x in inputs))
     if not isinstance(node.op, MatVec) or node.op.accumulator == "fp32":
         codes = graph.types[node.output].codes_format
         return max(abs(end) for end in codes.code_range)
@@ -162,6 +194,10 @@ def _magnitude(node: Node, graph: Graph) -> int:
 
 def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
     x = graph.types[node.inputs[0]]
+    if isinstance(node.op, Add):
+        return _add_kernel(node.op, carrier)
+    if isinstance(node.op, Concat):
+        return node.op.run
     if isinstance(node.op, MatVec) and node.op.accumulator == "fp32":
         return fp32_kernel(node.op, carrier)
     if isinstance(node.op, Fix):
@@ -210,6 +246,19 @@ def _matvec_kernel(op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kerne
         if offset is not None:
             out += offset
         return out
+
+    return kernel
+
+
+def _add_kernel(op: Add, carrier: Kind) -> Kernel:
+    def kernel(*values: Carrier) -> Carrier:
+        total: Carrier = np.zeros((), carrier)
+        for factor, fmt, value in zip(op.factors, op.formats, values, strict=True):
+            worth: Carrier = value
+            if not isinstance(fmt, Int):
+                worth = on_grid(fmt, np.asarray(value, dtype=np.int64)).astype(carrier)
+            total = total + (worth if factor == 1 else worth * carrier(factor))
+        return total
 
     return kernel
 

@@ -40,10 +40,12 @@ def _reshapes(graph: Graph) -> list[Node]:
             joins = place > 0 and isinstance(done[place - 1].op, Reshape)
             if place and not joins:
                 # Something on the way wants the shape as it is: on codes the reshape costs nothing either.
-                done.append(node)
-                continue
-            for name, (written, taken) in shapes.items():
-                wrote[name], read[name] = written, taken
+                while place < len(done) and not isinstance(done[place - 1].op, Quantize):
+                    place += 1
+                shape = shapes[done[place].name][1] if place < len(done) else node.op.shape
+            for moved in done[place:]:
+                if moved.name in shapes:
+                    wrote[moved.name], read[moved.name] = shapes[moved.name]
             if joins:
                 place -= 1
                 del done[place]

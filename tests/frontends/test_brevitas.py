@@ -286,11 +286,10 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         "flatten": (nn.Sequential(nn.Flatten(0)), "it flattens axes 0 to -1; only all axes behind the batch are"),
         "softmax": (layer(nn.Softmax(dim=0)), "axis 0 is not the last axis"),
         "function": (Branch(torch.sigmoid), r"\(sigmoid\): this operation is not supported; known: add, argmax"),
-        "residual": (
-            Branch(lambda x: x + torch.relu(x)),
-            r"tensor 'inp' has 2 consumers \('relu', 'add'\): branches are",
-        ),
-        "square": (Branch(lambda x: x * x), "one operand must be a constant"),
+        "square": (Branch(lambda x: x * x), r"node 'mul' \(mul\): it reads several tensors"),
+        "shapes": (Branch(lambda x: x + x.view(-1, 1, 12)), "it adds tensors of different shapes"),
+        "batches": (Branch(lambda x: torch.cat([x, x])), "axis 0 is not that of the channels"),
+        "difference": (Branch(lambda x: torch.sub(x, torch.relu(x))), r"\(sub\): it reads several tensors"),
         "inverse": (
             Branch(lambda x: 1.0 / x),
             "a constant divided by the tensor, or a division by zero, is not affine",

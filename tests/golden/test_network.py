@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hwgen import golden
 from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Int
-from hwgen.ir import Graph, TensorType
+from hwgen.ir import Graph, Node, TensorType, Value
 from hwgen.ops import Affine, ArgMax, MatVec, Relu, Requantize, Reshape, Softmax, Thresholds
+from hwgen.ops.join import Add, Concat
 from tests.conftest import chain, random_mlp
 
 U4 = Int(4, is_signed=False)
@@ -123,7 +124,7 @@ def test_wide_sums_ride_on_float64_exactly() -> None:
 
 def test_the_host_part() -> None:
     graph = chain("h", TensorType((4,), U4, (0.5,), 2), ("fc", MatVec(np.eye(4, dtype=int), Int(2), scale=(0.25,))))
-    graph = dataclasses.replace(
+    graph = replace(
         graph, pre=(Reshape((4,)), Relu()), post=(Affine(1.0, 1.0), Softmax()), host_shape=(2, 2), input_rounding="down"
     )
     x = np.array([[[0.2, 0.5], [-1.0, 99.0]]])
@@ -165,9 +166,22 @@ def test_sums_that_floating_point_does_not_hold_are_exact(unit: int) -> None:
     assert golden.run(graph, codes).tolist() == expected.tolist()
 
 
-def test_only_chains_run() -> None:
-    graph = random_mlp((4, 4, 4))
-    first = dataclasses.replace(graph.nodes[0], name="again", output="again_out")
-    branched = dataclasses.replace(graph, nodes=(*graph.nodes, first))
-    with pytest.raises(HwgenError, match=r"node 'again' reads \('x',\), not 'fc1_out': only chains run so far"):
-        golden.run(branched, np.zeros((1, 4), int))
+def test_branches_run_as_their_definitions_say() -> None:
+    """Thresholds, which may write into what they read, of a tensor that is read again; sums; side by side."""
+    uint = Int(4, is_signed=False)
+    table = np.arange(-60, 61, 8)[None, :15]
+    nodes = (
+        Node("fc", MatVec(np.arange(-8, 8).reshape(4, 4), Int(5)), ("x",), "sums"),
+        Node("act", Thresholds(table, 0, uint), ("sums",), "a"),
+        Node("again", Thresholds(table + 3, 0, uint, (3.0,)), ("sums",), "b"),
+        Node("add", Add((1, 3), (uint, uint)), ("a", "b"), "c"),
+        Node("twice", Add((1, 1), (Int(6, is_signed=False), uint)), ("c", "a"), "d"),
+        Node("beside", Concat(), ("a", "a"), "e"),
+        Node("last", MatVec(np.ones((2, 8), int), Int(2)), ("e",), "f"),
+        Node("more", MatVec(np.ones((2, 4), int), Int(2)), ("d",), "g"),
+    )
+    x = Value("x", TensorType((4,), uint))
+    ahead = Graph("branches", (x,), nodes, ("f",))
+    formats = tuple(ahead.types[name].codes_format for name in ("f", "g"))
+    graph = Graph("branches", (x,), (*nodes, Node("out", Add((1, 1), formats), ("f", "g"), "y")), ("y",))
+    agrees(graph)
