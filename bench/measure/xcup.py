@@ -36,7 +36,11 @@ def measure(component: wiring.Component, flags: str = "-nodsp") -> Size:
 
     A CARRY8, which only cells placed by hand are, counts as two of the CARRY4 that Yosys makes.
     """
-    verilog = to_verilog(component, "unit")
+    return measure_verilog(to_verilog(component, "unit"), flags)
+
+
+def measure_verilog(verilog: str, flags: str = "-nodsp") -> Size:
+    """The size of the module `unit` of a Verilog text; as `measure`."""
 
     def synthesise(folder: Path) -> None:
         (folder / "unit.v").write_text(verilog)

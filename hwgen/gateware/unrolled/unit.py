@@ -17,7 +17,7 @@ from hwgen.gateware.unrolled.plan import Plan, plan
 from hwgen.ir import Fold, TensorType
 from hwgen.tools.resources import Family
 
-LEVELS: dict[str, int] = {"xcup": 2}
+LEVELS: dict[str, int] = {"xcup": 3}
 """Adders between two registers, where there may be more than one."""
 
 
