@@ -14,7 +14,19 @@ from hwgen.formats.grid import ladder
 from hwgen.formats.multiply import lmul_correction, lmul_offset, product_span
 from hwgen.golden import proven_line
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
-from hwgen.ops import ArgMax, BlockQuantize, MatVec, Pool, Requantize, Reshape, Thresholds, Window, integer_range
+from hwgen.ops import (
+    ArgMax,
+    BlockQuantize,
+    Fix,
+    MatVec,
+    Pool,
+    Requantize,
+    Reshape,
+    Thresholds,
+    Window,
+    integer_range,
+)
+from hwgen.ops import Table as LookUp
 
 MAX_FLOAT = 1 << 53
 """hls4ml writes its own layers' tables by way of float64, which holds integers below this."""
@@ -60,6 +72,11 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
             return _pool(node.name, op, x, y)
         if isinstance(op, ArgMax):
             return _argmax(node.name, x, y)
+        if isinstance(op, Fix):
+            constants = {"n": x.size, "lsb": op.lsb, "most": op.format.max}
+            return Layer(node.name, "fix", "hwgen_fp32.h", y.shape, plain(op.format), constants)
+        if isinstance(op, LookUp):
+            return _look_up(node.name, op, x, y)
         if isinstance(op, Reshape):
             # For hls4ml's own dense layer, which finds its width in the shape; it becomes no code.
             return Layer(node.name, "reshape", "", y.shape, plain(x.codes_format))
@@ -78,13 +95,7 @@ def _positions(x: TensorType) -> int:
 
 
 def _matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | None) -> Layer:
-    if not isinstance(y.codes_format, Int):
-        raise HwgenError(f"the hls4ml backend sums exactly, and this unit gives {y.codes_format.name}")
-    n_out, n_in = op.weight.shape
-    block = x.codes_format.block.size if isinstance(x.codes_format, Blocked) else n_in
-    if isinstance(op.weight_format, Blocked):
-        op.weight_format.check_shared(op.weight)
-        block = int(np.gcd(block, op.weight_format.block.size))
+    block = _block(op, x)
     chosen = fold or Fold(1, block)
     op.cycles(x, chosen)  # raises where the fold does not divide
     if block % chosen.simd:
@@ -93,40 +104,42 @@ def _matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | No
     if integers and len(x.shape) == 1 and 1 << y.codes_format.bits <= MAX_FLOAT:
         return _dense(name, op, x, y, chosen)
     weights, w_format = op.weight, op.weight_format
-    # The accumulator's unit may be coarser than the least product; integer weights are in that unit already.
-    shift = op.unit(x) - product_span(w_format, x.codes_format, op.multiplier).exponent
     if not _is_float(w_format):
-        weights, shift = op.worth, 0
+        weights = op.worth
         w_format = Int.holding(min(-1, int(weights.min())), int(weights.max()))
+    table = _table("weights", "weight_t", weights, plain(w_format))
+    n_out, n_in = op.weight.shape
+    sizes = {"positions": _positions(x), "n_in": int(n_in), "n_out": int(n_out), "pe": chosen.pe, "simd": chosen.simd}
     x_trait, w_trait = _trait(x.codes_format), _trait(w_format)
     elements = [f.block.element if isinstance(f, Blocked) else f for f in (w_format, x.codes_format)]
     span = product_span(elements[0], elements[1], op.multiplier)
-    block_bits = (span.reach * chosen.simd).bit_length() + 1
+    types = {
+        "x_format": x_trait,
+        "w_format": w_trait,
+        "product": _product(op.multiplier, elements[1], x_trait, w_trait, span.bits),
+    }
+    if op.accumulator == "fp32":
+        constants = {**sizes, "block": block, "exponent": op.weight_format.lsb + x.codes_format.lsb}
+        types["block_t"] = f"ap_int<{(span.reach * block).bit_length() + 1}>"
+        return Layer(name, "matvec_fp32", "hwgen_fp32.h", y.shape, plain(y.codes_format), constants, types, (table,))
+    # The accumulator's unit may be coarser than the least product; integer weights are in that unit already.
+    least = product_span(op.weight_format, x.codes_format, op.multiplier).exponent
+    shift = op.unit(x) - least if _is_float(op.weight_format) else 0
     # Whatever wraps on the way is right in the end, since the accumulator's width holds every sum.
     result = plain(y.codes_format)
-    return Layer(
-        name,
-        "matvec",
-        "hwgen_matvec.h",
-        y.shape,
-        result,
-        {
-            "positions": _positions(x),
-            "n_in": int(n_in),
-            "n_out": int(n_out),
-            "pe": chosen.pe,
-            "simd": chosen.simd,
-            "shift": shift,
-        },
-        {
-            "x_format": x_trait,
-            "w_format": w_trait,
-            "product": _product(op.multiplier, elements[1], x_trait, w_trait, span.bits),
-            "block_t": f"ap_int<{block_bits}>",
-            "accum_t": f"ap_int<{result.width + shift}>",
-        },
-        (_table("weights", "weight_t", weights, plain(w_format)), _table("biases", "bias_t", op.bias)),
-    )
+    types["block_t"] = f"ap_int<{(span.reach * chosen.simd).bit_length() + 1}>"
+    types["accum_t"] = f"ap_int<{result.width + shift}>"
+    tables = (table, _table("biases", "bias_t", op.bias))
+    return Layer(name, "matvec", "hwgen_matvec.h", y.shape, result, {**sizes, "shift": shift}, types, tables)
+
+
+def _block(op: MatVec, x: TensorType) -> int:
+    """Inputs that share a scale, and whose weights do: all, where neither side comes in blocks."""
+    block = x.codes_format.block.size if isinstance(x.codes_format, Blocked) else op.weight.shape[1]
+    if isinstance(op.weight_format, Blocked):
+        op.weight_format.check_shared(op.weight)
+        block = int(np.gcd(block, op.weight_format.block.size))
+    return int(block)
 
 
 def _is_float(fmt: Format) -> bool:
@@ -191,6 +204,13 @@ def _thresholds(name: str, op: Thresholds, x: TensorType, y: TensorType) -> Laye
         {"count_t": cpp(count)},
         (_table("thresholds", "threshold_t", op.thresholds), _table("codes", "code_t", codes, plain(op.format))),
     )
+
+
+def _look_up(name: str, op: LookUp, x: TensorType, y: TensorType) -> Layer:
+    rows, entries = op.table.shape
+    constants = {"positions": _positions(x), "channels": x.channels, "rows": int(rows), "entries": int(entries)}
+    tables = (_table("codes", "code_t", op.table, plain(op.format)),)
+    return Layer(name, "table", "hwgen_requantize.h", y.shape, plain(op.format), constants, tables=tables)
 
 
 def _line(op: Thresholds, x: TensorType) -> Requantize | None:

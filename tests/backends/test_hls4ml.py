@@ -108,11 +108,6 @@ class Strange(Op):
         return values[0]
 
 
-class Rounded(MatVec):
-    def infer(self, *inputs: TensorType) -> TensorType:
-        return TensorType((len(self.weight),), scalar("fp32"))
-
-
 def refused(*ops_: tuple[str, Op], kind: TensorType | None = None) -> Graph:
     return chain("bad", kind or TensorType((4,), Int(4)), *ops_)
 
@@ -135,8 +130,6 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     op = MatVec(np.array([[1, 2]]), unsigned, input_format=unsigned, multiplier="mitchell")
     with pytest.raises(UnsupportedError, match=r"node 'fc'.*L-Mul templates take formats with a sign; ue5m3 has none"):
         hls4ml_layers.layers(refused(("fc", op), kind=TensorType((2,), unsigned)))
-    with pytest.raises(UnsupportedError, match=r"node 'fc'.*sums exactly, and this unit gives fp32"):
-        hls4ml_layers.layers(refused(("fc", Rounded(np.array([[1, 2, 3, 0]]), Int(3)))))
     to = blocked("mxfp4")
     with pytest.raises(UnsupportedError, match=r"node 'q'.*blocks are made of signed integers, not of uint4"):
         hls4ml_layers.layers(refused(("q", ops.BlockQuantize(to, 0)), kind=TensorType((8,), Int(4, is_signed=False))))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hwgen import ops
-from hwgen.formats import ROUNDING, Block, Blocked, Int, get, scalar
+from hwgen.formats import BLOCKS, ROUNDING, Block, Blocked, Int, get, scalar
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, TensorType
 from hwgen.ops import MatVec, Thresholds
@@ -34,6 +34,10 @@ PAIRS = [
     *((name, name, by) for name in ("e4m3", "e2m1") for by in ("lmul", "mitchell", "lmul_formula_trunc")),
     ("e3m2", "e3m2", "lmul"),
 ]
+
+
+SUMS = [("mxfp4", "mxfp4", -110), ("mxfp8e4m3", "mxint8", -90), ("mxfp6e2m3", "mxfp6e3m2", 0), ("int8", "mxfp4", 0)]
+"""Formats of weights and inputs whose blocks are added in FP32; the step of fixed point behind, or none."""
 
 
 def blocked(element: str, low: int = -4, high: int = 3, size: int = 8) -> Blocked:
@@ -88,6 +92,28 @@ def requantized(rounding: str, rng: np.random.Generator) -> tuple[Graph, np.ndar
     return chain("r", TensorType((4,), Int(8)), ("r", op)), rng.integers(-128, 128, (300, 4))
 
 
+def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    """Sums over blocks far apart in scale, some of them nothing but subnormals; and fixed point of them."""
+    xf = blocked(x, -70, -20)
+    wf = blocked(weight, -76, -45) if weight in BLOCKS else scalar(weight)
+    if isinstance(wf, Blocked):
+        codes = wf.encode(rng.normal(size=(6, 32)) * 2.0 ** rng.integers(-78, -42, (6, 4)).repeat(8, axis=1))
+    else:
+        codes = numbers(wf, (6, 32))
+    op = MatVec(codes, wf, input_format=xf, accumulator="fp32")
+    ops_: list[tuple[str, object]] = [("a", op)]
+    if lsb:
+        ops_.append(("f", ops.Fix(lsb, Int(20))))
+    inputs = xf.encode(rng.normal(size=(60, 32)) * 2.0 ** rng.integers(-72, -15, (60, 4)).repeat(8, axis=1))
+    return chain("s", TensorType((32,), xf), *ops_), inputs
+
+
+def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
+    xf, yf = scalar(x), scalar(to)
+    op = ops.Table(numbers(yf, (rows, 1 << xf.bits), 6), yf)
+    return chain("l", TensorType((3, 4), xf), ("l", op)), numbers(xf, (60, 3, 4), 5)
+
+
 def image(fmt: str, reduce: Literal["max", "sum"], rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
     kind = scalar(fmt)
     reads = None if isinstance(kind, Int) else kind
@@ -108,6 +134,11 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         *(to_blocks("mxfp4", (-9, 3), rounding, rng) for rounding in ("half_up", "down", "away")),
         *(to_minifloats(name) for name in ("e4m3", "e2m1")),
         *(requantized(rounding, rng) for rounding in ROUNDING),
+        *(fp32_sums(*pair, rng) for pair in SUMS),
+        looked_up("int5", "uint8", 1),
+        looked_up("uint4", "e4m3", 4),
+        looked_up("e2m3", "int3", 1),
+        looked_up("bipolar", "int4", 4),
         image("int4", "max", rng),
         image("uint4", "sum", rng),
         image("e2m1", "max", rng),

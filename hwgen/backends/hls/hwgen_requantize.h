@@ -53,6 +53,22 @@ void requantize(data_T data[CONFIG_T::positions * CONFIG_T::channels],
     }
 }
 
+// code = table[bits of x], a table of the channel's own or one for all.
+// CONFIG_T: positions, channels, rows (of the table: 1 or channels), entries (of a row: 2**bits of x); code_t.
+template <class data_T, class res_T, typename CONFIG_T>
+void table(data_T data[CONFIG_T::positions * CONFIG_T::channels], res_T res[CONFIG_T::positions * CONFIG_T::channels],
+           typename CONFIG_T::code_t codes[CONFIG_T::rows * CONFIG_T::entries]) {
+    static const int channels = CONFIG_T::channels, entries = CONFIG_T::entries;
+    for (int position = 0; position < CONFIG_T::positions; position++) {
+        for (int channel = 0; channel < channels; channel++) {
+            #pragma HLS PIPELINE II=1
+            const int row = CONFIG_T::rows == 1 ? 0 : channel;
+            const int place = ap_uint<16>(data[position * channels + channel]).to_int() % entries;
+            res[position * channels + channel] = codes[row * entries + place];
+        }
+    }
+}
+
 } // namespace hwgen
 
 #endif
