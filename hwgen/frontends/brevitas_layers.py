@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int
-from hwgen.frontends import images
+from hwgen.frontends import activations, images
 from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.brevitas_formats import (
     append_blocks,
@@ -93,8 +93,10 @@ def _append_activation(chain: Chain, name: str, proxy: Any, seen: Mapping[int, A
         chain.append(f"{name}.relu", Relu(), f"{name}.relu")
     elif kind == "Hardtanh":
         append_clip(chain, f"{name}.clip", f"{name}.clip", float(impl.min_val), float(impl.max_val), refuse)
+    elif kind in activations.LAYERS:
+        activations.LAYERS[kind](chain, f"{name}.function", impl, refuse)
     elif kind != "Identity":
-        raise refuse(f"its activation function {kind} is not supported; known: ReLU, Hardtanh, none")
+        raise refuse(f"its activation function {kind} is not supported; known: {', '.join(activations.LAYERS)}, none")
     if not proxy.is_quant_enabled:
         return
     classes = {cls.__name__ for cls in type(proxy).__mro__}
@@ -259,17 +261,13 @@ def _no_change(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], r
     """Nothing at inference."""
 
 
-def _relu(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    chain.append(name, Relu(), name)
+def _activation(kind: str) -> LayerImporter:
+    return lambda chain, name, layer, seen, refuse: activations.LAYERS[kind](chain, name, layer, refuse)
 
 
 def _affine(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     """x * mul + add, as `hwgen.quant.affine` has it; computed in float32 by torch."""
     append_affine(chain, name, name, mul=np.float32(layer.mul), add=np.float32(layer.add))
-
-
-def _hardtanh(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    append_clip(chain, name, name, float(layer.min_val), float(layer.max_val), refuse)
 
 
 def _flatten(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
@@ -303,18 +301,20 @@ MODULES: dict[str, LayerImporter] = {
     "BatchNorm2d": _batch_norm,
     "Dropout": _no_change,
     "Flatten": _flatten,
-    "Hardtanh": _hardtanh,
     "Identity": _no_change,
     "Linear": _linear,
     "MaxPool2d": _pool,
     "QuantConv1d": _quant_conv,
     "QuantConv2d": _quant_conv,
+    "QuantHardSwish": _quant_activation,
     "QuantHardTanh": _quant_activation,
     "QuantIdentity": _quant_activation,
     "QuantLinear": _quant_linear,
     "QuantReLU": _quant_activation,
-    "ReLU": _relu,
+    "QuantSigmoid": _quant_activation,
+    "QuantTanh": _quant_activation,
     "Softmax": _softmax,
+    **{kind: _activation(kind) for kind in activations.LAYERS},
     "TruncAvgPool2d": _trunc_mean,
 }
 """Layers, by the name of the nearest class that is listed."""
@@ -363,8 +363,8 @@ def _flatten_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapp
     _append_flatten(chain, name, start, end, refuse)
 
 
-def _relu_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
-    chain.append(name, Relu(), name)
+def _activation_function(function: str) -> FunctionImporter:
+    return lambda chain, name, args, kwargs, refuse: activations.append_function(chain, name, function, kwargs, refuse)
 
 
 def _ignored(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
@@ -397,11 +397,11 @@ FUNCTIONS: dict[str, FunctionImporter] = {
     "float": _ignored,
     "getattr": _attribute,
     "mul": _operator("mul"),
-    "relu": _relu_function,
     "reshape": _view,
     "softmax": _softmax_function,
     "sub": _operator("sub"),
     "truediv": _operator("div"),
     "view": _view,
+    **{name: _activation_function(name) for name in activations.FUNCTIONS},
 }
 """Functions and tensor methods, by name."""

@@ -20,6 +20,7 @@ from hwgen.gateware.fix import Fix
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
+from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.gateware.verilog import to_verilog
@@ -69,6 +70,7 @@ class Design:
 BUILDERS = {
     ops.MatVec: lambda node, x, lanes, folding: MatVec(node.op, x, folding[node.name]),
     ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
+    ops.Table: lambda node, x, lanes, folding: Table(node.op, x, lanes),
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
     ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
     ops.Fix: lambda node, x, lanes, folding: Fix(node.op, x, lanes),
@@ -84,6 +86,7 @@ KINDS = {
     MatVec: "matvec",
     ShiftAdd: "matvec",
     Thresholds: "thresholds",
+    Table: "table",
     Requantize: "requantize",
     BlockQuantize: "block_quantize",
     Fix: "fix",

@@ -1,18 +1,21 @@
 """The layers. `OPS` is the whole list: a graph's JSON is read by it, and every back end has a table over it."""
 
 from hwgen.ir import Op
+from hwgen.ops.activation import Activation
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
+from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
 from hwgen.ops.window import Pool, Window
 
 OPS: dict[str, type[Op]] = {
     cls.__name__: cls
     for cls in (
+        Activation,
         Affine,
         ArgMax,
         BlockQuantize,
@@ -25,6 +28,7 @@ OPS: dict[str, type[Op]] = {
         Requantize,
         Reshape,
         Softmax,
+        Table,
         Thresholds,
         Transpose,
         Window,
@@ -33,6 +37,7 @@ OPS: dict[str, type[Op]] = {
 
 __all__ = [
     "OPS",
+    "Activation",
     "Affine",
     "ArgMax",
     "BlockQuantize",
@@ -45,6 +50,7 @@ __all__ = [
     "Requantize",
     "Reshape",
     "Softmax",
+    "Table",
     "Thresholds",
     "Transpose",
     "Window",

@@ -18,6 +18,7 @@ from hwgen.ops.cost_window import line_buffer
 from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
+from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
@@ -95,6 +96,8 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
         return _matvec(node.op, x, fold)
     if isinstance(node.op, Thresholds):
         return _thresholds(node.op, x, lanes)
+    if isinstance(node.op, Table):
+        return _table(node.op, x, lanes)
     if isinstance(node.op, Requantize):
         return _requantize(node.op, x, lanes)
     if isinstance(node.op, BlockQuantize):
@@ -242,6 +245,14 @@ def _thresholds(op: Thresholds, x: TensorType, lanes: int) -> Resources:
         rom = _rom(width, folds << stage)
         parts += [_scaled(rom, lanes), amount(lut=lanes * share * (width + 2), ff=lanes * share * (width + stage + 3))]
     return add_up(parts)
+
+
+def _table(op: Table, x: TensorType, lanes: int) -> Resources:
+    """A ROM a lane; bits that no entry changes are not stored."""
+    entries = op.table.shape[1]
+    folds = 1 if (op.table == op.table[0]).all() else x.channels // lanes
+    stored = int(np.bitwise_or.reduce(op.table ^ op.table[0, 0], axis=None)).bit_length()
+    return add_up([_scaled(_rom(stored, entries * folds), lanes), amount(lut=4, ff=4 + (folds > 1) * 8)])
 
 
 def _requantize(op: Requantize, x: TensorType, lanes: int) -> Resources:

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Int
 from hwgen.ir import Graph, Node, Op
-from hwgen.ops import Affine, ArgMax, Softmax
+from hwgen.ops import Activation, Affine, ArgMax, Softmax
+from hwgen.ops.activation import RISING
 from hwgen.passes.branches import last_chain
 from hwgen.passes.chain import chain, rebuilt, refused, uniform
 
@@ -33,8 +34,9 @@ def split_argmax(graph: Graph) -> Graph:
 def absorb_argmax(graph: Graph) -> Graph:
     """Take a final ArgMax from the host to the hardware, and drop what never changes which channel is greatest.
 
-    That holds if the codes are integers, all channels have one scale, and only softmax and affine operations with one
-    positive factor and one addend for all channels stand between. Otherwise the graph stays as it is.
+    That holds if the codes are integers, all channels have one scale, and only softmax, functions that rise and affine
+    operations with one positive factor and one addend for all channels stand between. Otherwise the graph stays as it
+    is.
     """
     nodes = chain(graph)
     if not graph.post or not isinstance(graph.post[-1], ArgMax):
@@ -52,7 +54,7 @@ def absorb_argmax(graph: Graph) -> Graph:
 
 def _keeps_order(ops: Sequence[Op]) -> bool:
     for op in ops:
-        if isinstance(op, Softmax):
+        if isinstance(op, Softmax) or (isinstance(op, Activation) and op.function in RISING):
             continue
         if not isinstance(op, Affine):
             return False

@@ -50,7 +50,7 @@ class Line:
         """The same function of the negated code."""
         return replace(self, slope=-self.slope)
 
-    def at(self, code: int) -> Fraction:
+    def at(self, code: int | Fraction) -> Fraction:
         value = self.slope * code + self.offset
         if self.low is not None:
             value = max(value, self.low)

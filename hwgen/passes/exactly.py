@@ -9,14 +9,16 @@ import numpy as np
 
 from hwgen.formats import Codes
 from hwgen.ir import Node, TensorType
-from hwgen.ops import Affine, Pool, Quantize, Relu, Reshape, Window
+from hwgen.ops import Activation, Affine, Pool, Quantize, Relu, Reshape, Window
 from hwgen.passes.chain import refused
+from hwgen.passes.curve import enclosure
 
 
 def exactly(nodes: Sequence[Node], types: Sequence[TensorType], codes: Codes, place: int) -> Fraction:
     """Number `place` (row-major) of what the last of `nodes` gives, before rounding if that is a quantizer.
 
     types: what each node reads. codes: of one frame, of type types[0] (all integers).
+    Functions that are no rational number are so to 40 digits.
     Raises UnsupportedError naming a node that has no exact result.
     """
     if not nodes:
@@ -34,6 +36,9 @@ def exactly(nodes: Sequence[Node], types: Sequence[TensorType], codes: Codes, pl
         return before(place) * mul / div + add
     if isinstance(op, Relu):
         return max(before(place), Fraction(0))
+    if isinstance(op, Activation):
+        low, high = enclosure(op, before(place))
+        return (low + high) / 2
     if isinstance(op, Reshape):
         return before(place)
     if isinstance(op, Quantize):

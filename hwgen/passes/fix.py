@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from hwgen.formats import Blocked, Format, Int, Minifloat
 from hwgen.ir import Node, TensorType
-from hwgen.ops import Affine, Fix, MatVec, Pool, Quantize, Relu
+from hwgen.ops import Activation, Affine, Fix, MatVec, Pool, Quantize, Relu
 from hwgen.ops.block_sums import total_reach
 from hwgen.passes.chain import refused
 from hwgen.passes.exact import Line, lines
@@ -36,6 +36,9 @@ def fix_behind(node: Node, x: TensorType, rest: Sequence[Node]) -> Node | None:
     end = next((i for i, one in enumerate(rest) if isinstance(one.op, Quantize)), None)
     if end is None:
         return None
+    for one in rest[:end]:
+        if isinstance(one.op, Activation):
+            raise refused(one, f"FP32 sums of {node.name!r} reach it; add exactly, or put a quantizer ahead of it")
     made = _fix(x, node.op.infer(x), node.op, rest[:end], rest[end])
     return Node(f"{node.name}.fix", made, (), f"{node.output}.fix")
 

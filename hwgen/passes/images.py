@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
 from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
@@ -152,7 +152,9 @@ def _reordered(node: Node, order: npt.NDArray[np.int64]) -> Node:
 
     if isinstance(op, Reshape) and math.prod(op.shape) == len(order) == op.shape[-1]:
         return node
-    if isinstance(op, Relu) or (isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked)):
+    if isinstance(op, Activation | Relu):
+        return node
+    if isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked):
         return node
     if isinstance(op, Affine):
         return replace(node, op=Affine(moved(op.mul), moved(op.add), moved(op.div)))

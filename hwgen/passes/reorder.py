@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from hwgen.formats import Bipolar, Blocked, Int
 from hwgen.ir import Graph, Node
-from hwgen.ops import Affine, Dense, Quantize, Relu, Reshape
+from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
@@ -60,7 +60,9 @@ def _behind_quantizers(nodes: list[Node]) -> list[Node]:
     waiting: list[Node] = []
     for node in nodes:
         op = node.op
-        alike = isinstance(op, Relu) or (isinstance(op, Affine) and len(op.mul) == len(op.add) == len(op.div) == 1)
+        alike = isinstance(op, Activation | Relu) or (
+            isinstance(op, Affine) and len(op.mul) == len(op.add) == len(op.div) == 1
+        )
         alike = alike or (isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked))
         if isinstance(op, Reshape) and done and not isinstance(done[-1].op, Quantize):
             waiting.append(node)
@@ -79,7 +81,7 @@ def _ahead(
     """The shape that a reshape to `shape` takes on when it moves ahead of `node`, or None where it may not."""
     op = node.op
     keeps_channels = shape[-1:] == wrote[node.name][-1:]
-    if isinstance(op, Relu) or (isinstance(op, Quantize) and (len(op.scale) == 1 or keeps_channels)):
+    if isinstance(op, Activation | Relu) or (isinstance(op, Quantize) and (len(op.scale) == 1 or keeps_channels)):
         return shape
     if isinstance(op, Affine) and (keeps_channels or len(op.mul) == len(op.add) == len(op.div) == 1):
         return shape

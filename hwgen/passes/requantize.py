@@ -12,6 +12,7 @@ from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Fix, MatVec, Quantize, Requantize, Thresholds, integer_range
+from hwgen.passes.activate import activation, section, wants
 from hwgen.passes.blocks import block_quantizer
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, rebuilt, refused
@@ -40,7 +41,8 @@ SHIFT_INVARIANT = ("half_up", "down", "up")
 def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     """Replace every quantizer, with the affine operations and ReLUs ahead of it, by Thresholds or Requantize.
 
-    Quantizers to blocks become a BlockQuantize, behind a Requantize where there is anything ahead of it.
+    Quantizers to blocks become a BlockQuantize, behind a Requantize where there is anything ahead of it; quantizers
+    behind an activation function, or of codes that are no integers, a Table or Thresholds (hwgen.passes.activate).
 
     requantize:
     "auto": a shift where that is exact (all channels scaled by one power of two, nothing left to add); else
@@ -65,19 +67,24 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
         if isinstance(node.op, Quantize):
             fixed = [done.pop()] if done and isinstance(done[-1].op, Fix) else []
             source = done.pop() if done else None
-            source, channel_lines = _rising(source, lines(codes, waiting, node), node)
+            found = section(codes, waiting, node) if wants(codes, waiting) else None
+            channel_lines = list(found.pre) if found else lines(codes, waiting, node)
+            if not found or not found.is_small:
+                source, channel_lines = _rising(source, channel_lines, node)
             if source:
                 # Fixed point takes negated sums as well: it is symmetric, and of the same type.
                 codes = codes if fixed else source.op.infer(feed)
                 done += [source, *fixed]
-            if isinstance(node.op.format, Blocked):
-                *ahead, node = block_quantizer(codes, node, channel_lines)
-                for one in ahead:
-                    done.append(one)
-                    codes = one.op.infer(codes)
-                done.append(node)
+            if found:
+                made = activation(replace(found, x=codes, pre=tuple(channel_lines)))
+            elif isinstance(node.op.format, Blocked):
+                made = block_quantizer(codes, node, channel_lines)
             else:
-                done.append(replace(node, op=_requantizer(codes, node, channel_lines, requantize)))
+                made = [replace(node, op=_requantizer(codes, node, channel_lines, requantize))]
+            for one in made[:-1]:
+                done.append(one)
+                codes = one.op.infer(codes)
+            done.append(made[-1])
             waiting = []
         elif node.op.frozen and not waiting:
             done.append(node)

@@ -20,7 +20,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Codes, Minifloat, Real
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Affine, BlockQuantize, MatVec, Pool, Quantize, Relu, Requantize, Reshape, Window
+from hwgen.ops import Activation, Affine, BlockQuantize, MatVec, Pool, Quantize, Relu, Requantize, Reshape, Window
 from hwgen.passes.block_ties import block_distance
 from hwgen.passes.chain import chain
 from hwgen.passes.exact import lines, steps
@@ -30,6 +30,9 @@ from hwgen.passes.requantize import absorb_requantizers
 
 ULPS = 16.0
 """Float32 ulps (2^-23) of the largest magnitude met on the way, that count as the error of the float run."""
+
+STEEPEST = 1.5
+"""More than the slope of any activation function: hard_swish has it, at 3 (silu 1.1, gelu 1.13)."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +265,9 @@ def _magnitudes(magnitude: Real, between: Sequence[Node], op: Quantize) -> Array
             magnitude = node.op.run(magnitude)
         elif isinstance(node.op, Affine):
             magnitude = magnitude * np.abs(node.op.mul / node.op.div) + np.abs(node.op.add)
+        elif isinstance(node.op, Activation):
+            # No function here is steeper than STEEPEST, and each is computed from numbers of its input's size.
+            magnitude = magnitude * max(STEEPEST, abs(node.op.slope)) + 1.0
     return np.asarray(magnitude / np.array(op.scale) + abs(op.zero_point))
 
 

@@ -6,6 +6,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.ir import Graph, Node
 from hwgen.ops import (
+    Activation,
     Affine,
     ArgMax,
     BlockQuantize,
@@ -18,6 +19,7 @@ from hwgen.ops import (
     Requantize,
     Reshape,
     Softmax,
+    Table,
     Thresholds,
     Transpose,
     Window,
@@ -26,8 +28,8 @@ from hwgen.ops.join import Add, Concat
 from hwgen.passes.branches import readers
 from hwgen.passes.chain import read_type, refused
 
-REAL = (Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
-INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Thresholds, Window)
+REAL = (Activation, Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
+INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Table, Thresholds, Window)
 JOINS = (Add, Concat)
 STAGES = ("imported", "frozen")
 

@@ -252,8 +252,8 @@ class Two(nn.Module):  # type: ignore[misc]
 def refused_modules() -> dict[str, tuple[Any, str]]:
     nan = qnn.QuantLinear(12, 4, bias=False, weight_scaling_impl_type="const", weight_scaling_init=1.0)
     nan.weight.data[0, 0] = float("nan")
-    tanh = qnn.QuantIdentity()
-    tanh.act_quant.fused_activation_quant_proxy.activation_impl = nn.Tanh()
+    softsign = qnn.QuantIdentity()
+    softsign.act_quant.fused_activation_quant_proxy.activation_impl = nn.Softsign()
     return {
         "conv": (
             nn.Sequential(nn.Unflatten(1, (3, 4))),
@@ -273,8 +273,8 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         ),
         "NaN": (layer(nan), "its weights hold NaN or infinity"),
         "sigmoid": (
-            layer(qnn.QuantSigmoid()),
-            "layers of class QuantSigmoid are not supported; known: AdaptiveAvgPool2d",
+            layer(nn.Softsign()),
+            "layers of class Softsign are not supported; known: AdaptiveAvgPool2d",
         ),
         "ternary": (
             qnn.QuantIdentity(act_quant=bq.SignedTernaryActPerTensorConst, quant_type="ternary", threshold=0.3),
@@ -285,7 +285,7 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         "no statistics": (layer(nn.BatchNorm1d(12, track_running_stats=False)), "it has no running statistics"),
         "flatten": (nn.Sequential(nn.Flatten(0)), "it flattens axes 0 to -1; only all axes behind the batch are"),
         "softmax": (layer(nn.Softmax(dim=0)), "axis 0 is not the last axis"),
-        "function": (Branch(torch.sigmoid), r"\(sigmoid\): this operation is not supported; known: add, argmax"),
+        "function": (Branch(torch.sin), r"\(sin\): this operation is not supported; known: add, argmax"),
         "square": (Branch(lambda x: x * x), r"node 'mul' \(mul\): it reads several tensors"),
         "shapes": (Branch(lambda x: x + x.view(-1, 1, 12)), "it adds tensors of different shapes"),
         "batches": (Branch(lambda x: torch.cat([x, x])), "axis 0 is not that of the channels"),
@@ -308,7 +308,7 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
             qnn.QuantIdentity(float_to_int_impl_type=FloatToIntImplType.DPU),
             "unknown rounding mode 'DPU': one of ROUND",
         ),
-        "activation": (tanh, "its activation function Tanh is not supported; known: ReLU, Hardtanh, none"),
+        "activation": (softsign, "its activation function Softsign is not supported; known: ELU, GELU, Hards"),
         "computed constant": (
             Branch(lambda x: x * (x.size(1) ** 2)),
             r"\(pow\): it works on constants in a way that is not supported",

@@ -12,7 +12,20 @@ from hwgen import golden
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Format, Int
 from hwgen.ir import Graph, Node, Op, TensorType, Value, graph_from_json
-from hwgen.ops import OPS, Affine, ArgMax, Dense, MatVec, Quantize, Relu, Requantize, Reshape, Softmax, Thresholds
+from hwgen.ops import (
+    OPS,
+    Affine,
+    ArgMax,
+    Dense,
+    MatVec,
+    Quantize,
+    Relu,
+    Requantize,
+    Reshape,
+    Softmax,
+    Table,
+    Thresholds,
+)
 from hwgen.passes import PIPELINE, freeze, reorder, tidy, verify
 from hwgen.passes.chain import chain
 from hwgen.passes.requantize import dyadic
@@ -65,7 +78,7 @@ def same(g: Graph, requantize: str = "auto") -> Graph:
     x = inputs(g)
     np.testing.assert_array_equal(golden.predict(frozen, x).reshape(len(x), -1), reference(g, x).reshape(len(x), -1))
     for node in frozen.nodes:
-        assert isinstance(node.op, MatVec | Thresholds | Requantize | ArgMax)
+        assert isinstance(node.op, MatVec | Thresholds | Requantize | Table | ArgMax)
     return frozen
 
 
@@ -199,10 +212,9 @@ def test_a_quantizer_of_codes_becomes_thresholds_and_an_equal_one_goes() -> None
     assert kinds(same(g)) == ["MatVec", "Requantize", "Thresholds", "MatVec"]
 
 
-def test_bipolar_codes_are_not_quantized_again() -> None:
+def test_bipolar_codes_that_are_quantized_again_are_looked_up() -> None:
     g = graph(Quantize(U4), dense(5, 6), Quantize(Bipolar()), affine(0.75, 0.5), Quantize(Int(3), (0.25,)), dense(2, 5))
-    with pytest.raises(UnsupportedError, match=r"'quantize4' \(Quantize\): it quantizes bipolar codes again, which is"):
-        freeze(g)
+    assert kinds(same(g)) == ["MatVec", "Thresholds", "Table", "MatVec"]
 
 
 def test_a_falling_function_of_codes_has_no_weights_to_negate() -> None:
