@@ -22,14 +22,19 @@ from hwgen.quant.scaled import ScaledQuant, Scaling
 from hwgen.quant.ste import power_of_two
 
 MIN_BITS, MAX_BITS = 2, 24
+WEIGHT_STEPS = 300
+"""Training steps in which the point of a weight follows the weight, ahead of being trained."""
 
 
 class PointQuant(ScaledQuant):
     """Integers of `bits` bits under 2**-point, where `point`, the number of fraction bits, is trained.
 
-    `format` is the integers'; `fixed` says both as ap_fixed does. The point is rounded in the forward pass; it starts
-    where the greatest magnitude of the weight, or of the first `collect_steps` batches, just fits, and shifts further
-    while that makes the squared error of the weight less. Gradients: QFX, sec. 3.2 (`hwgen.quant.ste.exponent_cast`).
+    `format` is the integers'; `fixed` says both as ap_fixed does. The point is rounded in the forward pass. It starts
+    where the greatest magnitude just fits, or up to three bits further, where the squared error is the least. In the
+    first `collect_steps` training steps it follows the weight, or the batches; then it is trained. A point that is
+    trained on weights that are still random runs off: batch normalization takes the scale of a layer out again, so
+    that nothing holds the point, and weights that saturate get no gradient that could bring them back.
+    Gradients: QFX, sec. 3.2 (`hwgen.quant.ste.exponent_cast`).
     """
 
     def __init__(
@@ -56,16 +61,34 @@ class PointQuant(ScaledQuant):
         self.scaling = "learned"
         start = torch.zeros(self._shape(), device=self.fixed_scale.device)
         if self._weights is not None:
-            start = -self._best(self._weights[0].detach()).log2()
+            weight = self._weights[0].detach()
+            start = -self._best(weight, self._magnitude(weight)).log2()
+            self.register_buffer("steps", torch.zeros((), dtype=torch.int64, device=weight.device))
         self.point = nn.Parameter(start)
 
-    def _best(self, weight: Tensor) -> Tensor:
-        """The scale, of those that fit and the three below, with the least squared error."""
-        scale = self.scale_for(self._magnitude(weight))
-        axes = tuple(range(1, weight.ndim)) if self.per_channel else None
-        best, least = scale, torch.full(scale.shape, torch.inf, device=weight.device)
+    def _observes(self) -> bool:
+        return self.training and not bool(self.frozen) and int(self.steps) < self.collect_steps
+
+    def observe(self, x: Tensor) -> None:
+        """Set the point by a weight, or by a batch of activations and the magnitudes of those ahead of it."""
+        seen = x.detach()
+        if self._weights is not None:
+            self.steps.add_(1)
+            weight = self._weights[0].detach()
+            self.start_from(self._best(weight, self._magnitude(weight)))
+            return
+        super().observe(seen)
+        # Calibration searches the scale itself, downwards from the greatest magnitude.
+        if not self.observer_only:
+            self.start_from(self._best(seen, self.greatest))
+
+    def _best(self, x: Tensor, greatest: Tensor) -> Tensor:
+        """The scale, of the one that fits `greatest` and the three below, with the least squared error."""
+        scale = self.scale_for(greatest)
+        axes = tuple(range(1, x.ndim)) if self.per_channel else None
+        best, least = scale, torch.full(scale.shape, torch.inf, device=x.device)
         for _ in range(4):
-            error = ((self.cast(weight / scale) * scale - weight) ** 2).sum(dim=axes, keepdim=bool(axes))
+            error = ((self.cast(x / scale) * scale - x) ** 2).sum(dim=axes, keepdim=bool(axes))
             better = error < least
             best, least = torch.where(better, scale, best), torch.where(better, error, least)
             scale = scale / 2
@@ -159,6 +182,7 @@ class FixedWeight(WeightBase):
     """Fixed point of `bits` bits for weights; one trained point a tensor."""
 
     tensor_quant = PointQuant  # type: ignore[assignment]
+    collect_steps = WEIGHT_STEPS
     unsigned = False
     bits = 8
     signed = True

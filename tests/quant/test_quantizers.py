@@ -200,6 +200,30 @@ def test_the_gradient_of_a_binary_point_is_that_of_qfx() -> None:
     assert float(inner.point.grad) == pytest.approx(inside + outside, rel=1e-5)
 
 
+def test_the_point_of_a_weight_follows_it_in_the_first_steps() -> None:
+    weight = torch.nn.Parameter(torch.linspace(-1, 1, 64))
+    inner = PointQuant(4, collect_steps=2, tracked_parameter_list=[weight])
+    start = float(inner.point)
+    points = []
+    for factor in (1.0, 8.0, 64.0):
+        weight.data = torch.linspace(-factor, factor, 64)
+        inner(weight)
+        points.append(start - float(inner.point))
+    assert points == [0, 3, 3]
+    assert int(inner.steps) == 2
+
+
+def test_the_point_of_activations_starts_at_the_least_squared_error() -> None:
+    inner = PointQuant(4, unsigned=True)
+    x = torch.cat((torch.full((1000,), 0.9), torch.tensor([4.0])))
+    inner(x)
+    errors = {p: float((inner.cast(x * 2.0**p) / 2.0**p - x).square().sum()) for p in (1, 2, 3, 4)}
+    assert float(inner.point) == min(errors, key=errors.__getitem__) > 1
+    inner.observer_only = True
+    inner(x)  # calibration searches the scale itself
+    assert float(inner.point) == 1
+
+
 def test_the_gradient_of_a_learned_exponent_agrees_with_finite_differences() -> None:
     # What saturates is smooth in the exponent: greatest * 2**exponent.
     inner = ScaledQuant(quant.E2M1Weight.number_format, scaling="learned", power_of_two=False)
