@@ -37,7 +37,7 @@ def fold(
     choice = choose(design.graph(model), board, wish, design.fps, design.budget)
     drawn = _plot(choice) if plot else ""
     if out:
-        rows = [f"  {json.dumps(name)}: [{one.pe}, {one.simd}]" for name, one in choice.folding.items()]
+        rows = [f"  {json.dumps(name)}: {json.dumps(one.to_json())}" for name, one in choice.folding.items()]
         write_atomic(out, "{\n" + ",\n".join(rows) + "\n}\n")
     if plot:
         write_atomic(plot, drawn)

@@ -100,7 +100,7 @@ class Accelerator:
     @cached_property
     def folder(self) -> Path:
         """root/<hash>, of the network, its folding and the board."""
-        fold = {name: [one.pe, one.simd] for name, one in self.folding.items()}
+        fold = {name: one.to_json() for name, one in self.folding.items()}
         return self.root / digest(self.graph.hash, fold, self.board.model_dump_json())[:16]
 
     @cached_property

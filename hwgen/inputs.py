@@ -121,13 +121,16 @@ def write_array(path: Path, array: Array) -> None:
 
 
 def read_fold(path: Path) -> dict[str, Fold]:
-    """Folds by layer from JSON: {"fc0": [PE, SIMD]} or {"fc0": {"pe": PE, "simd": SIMD}}."""
+    """Folds by layer from JSON: {"fc0": [PE, SIMD], "fc1": [PE, SIMD, "dsp"], "fc2": {"pe": PE, "simd": SIMD}}."""
     folding = {}
     for name, value in _read_json(path).items():
-        pair = [value.get("pe"), value.get("simd")] if isinstance(value, dict) else value
-        if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair)):
+        fold = [value.get("pe"), value.get("simd")] if isinstance(value, dict) else value
+        pair, rest = (fold[:2], fold[2:]) if isinstance(fold, list) else ([], [])
+        if len(pair) != 2 or any(type(n) is not int for n in pair):
             raise HwgenError(f"{path}: the fold of {name!r} is [PE, SIMD], two integers, not {json.dumps(value)}")
-        folding[name] = Fold(*pair)
+        if rest not in ([], ["dsp"]):
+            raise HwgenError(f'{path}: behind PE and SIMD of {name!r} there may be "dsp", not {json.dumps(rest)}')
+        folding[name] = Fold(*pair, dsp=bool(rest))
     return folding
 
 

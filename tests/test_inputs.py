@@ -71,6 +71,7 @@ def files(folder: Path) -> None:
     (folder / "broken.json").write_text("{")
     (folder / "list.json").write_text("[]")
     (folder / "fold.json").write_text('{"a": [2]}')
+    (folder / "odd.json").write_text('{"a": [2, 4, 3]}')
     (folder / "foreign.json").write_text('{"version": 1}')
     (folder / "text.npy").write_text("no array")
     (folder / "empty.npy").write_text("")
@@ -87,6 +88,7 @@ def files(folder: Path) -> None:
         (lambda d: inputs.read_model(d / "list.json"), r"list.json holds a list, not an object"),
         (lambda d: inputs.read_model(d / "foreign.json"), r"foreign.json is not a graph that hwgen wrote: KeyError"),
         (lambda d: inputs.read_fold(d / "fold.json"), r"the fold of 'a' is \[PE, SIMD\], two integers, not \[2\]"),
+        (lambda d: inputs.read_fold(d / "odd.json"), r"behind PE and SIMD of 'a' there may be \"dsp\", not \[3\]"),
         (lambda d: inputs.read_array(d / "none.npy"), r"cannot read .*none.npy: No such file"),
         (lambda d: inputs.read_array(d / "text.npy"), r"text.npy is not a NumPy file"),
         (lambda d: inputs.read_array(d / "empty.npy"), r"empty.npy is not a NumPy file"),

@@ -51,8 +51,7 @@ class MatVec(wiring.Component):
         self.weights = self._rows(op.weight if self.products == "blocks" else op.worth)
         self.has_minifloats = any(isinstance(f, Minifloat) for f in (op.weight_format, x.codes_format))
         self.product_levels = self._choose_levels()
-        whole = self.products in ("constant", "blocks")
-        self.levels = self.product_levels + (0 if whole else dot.tree_depth(fold.simd))
+        self.levels = self._count_levels()
         # Whether beats are kept in a memory: then they come one clock later.
         self.keeps = self.neuron_folds > 1 and self.synapse_folds > 1
         self.depth = self.levels + 2 + self.keeps
@@ -81,6 +80,11 @@ class MatVec(wiring.Component):
         least = 1 if self.fold.simd == 1 else 0
         return max(dot.tree_depth(magnitude_bits(self.weights)), least)
 
+    def _count_levels(self) -> int:
+        """Register levels from the operands to the sums."""
+        whole = self.products in ("constant", "blocks")
+        return self.product_levels + (0 if whole else dot.tree_depth(self.fold.simd))
+
     def timing(self, sink: timing.Push) -> timing.Push:
         return timing.matvec(self.synapse_folds, self.neuron_folds, self.depth, sink)
 
@@ -98,10 +102,7 @@ class MatVec(wiring.Component):
         if self.singles:
             self._singles(m, enable, row, beat, stages)
         else:
-            bias, totals = self._totals(m, enable, row, beat)
-            biases = self._biases(m, enable, stages[-2], bias)
-            for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
-                self._accumulate(m, enable & final.valid, final.start, total, bias, lane)
+            self._sums(m, enable, row, beat, stages)
         with m.If(enable):
             m.d.sync += self.o.valid.eq(final.valid & final.end)
         m.d.comb += [
@@ -119,6 +120,18 @@ class MatVec(wiring.Component):
         totals = block_singles(m, enable, row, operands, scale, self.op, weights, self.dots, beats)
         m.d.comb += [self.o.p.lanes[lane].eq(total) for lane, total in enumerate(totals)]
 
+    def _sums(self, m, enable, row, beat, stages: list[Flags]):
+        """Exact sums at the output, from what the row of weights and the beat come to."""
+        final = stages[-1]
+        bias, totals = self._totals(m, enable, row, beat)
+        biases = self._biases(m, enable, stages[-2], bias)
+        for lane, (total, bias) in enumerate(zip(totals, biases, strict=True)):
+            self._accumulate(m, enable & final.valid, final.start, total, bias, lane)
+
+    def _codes(self, beat: Value) -> list[Value]:
+        """The codes of a beat's lanes."""
+        return split(beat, lane_shape(self.input), self.fold.simd)
+
     def _totals(self, m, enable, row, beat) -> tuple[np.ndarray, list[Value]]:
         """(what the accumulators start from, the sum over the SIMD lanes for each PE lane)."""
         if self.products == "blocks":
@@ -126,7 +139,7 @@ class MatVec(wiring.Component):
             operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
             width = self.output.bits
             return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width, self.op.shift)
-        codes = split(beat, lane_shape(self.input), self.fold.simd)
+        codes = self._codes(beat)
         lanes = [decode(self.x.codes_format, code) for code in codes]
         totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
         if self.products not in ("constant", "lut"):

@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.gateware import timing
+from hwgen.gateware import matvec_placed, timing
 from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.beat import signature
 from hwgen.gateware.block_quantize import BlockQuantize
@@ -18,6 +18,7 @@ from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
 from hwgen.gateware.matvec import MatVec
+from hwgen.gateware.matvec_placed import PlacedMatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.table import Table
@@ -82,8 +83,12 @@ BUILDERS = {
 # What is looked at before anything is built: each raises HwgenError for an operation that cannot be.
 CHECKS = {ops.Window: check_window, ops.Pool: check_pool}
 
+MODELS = {"CARRY8": "cells_xcup.sv", "DSP48E2": "dsp_xcup.sv"}
+"""Files of rtl/ with models of cells, by a cell that tells that they are needed."""
+
 KINDS = {
     MatVec: "matvec",
+    PlacedMatVec: "matvec",
     ShiftAdd: "matvec",
     Thresholds: "thresholds",
     Table: "table",
@@ -167,9 +172,19 @@ def _bridge(source: wiring.Component, node: Node, fold: Fold, x: TensorType) -> 
 
 
 def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Family | None) -> wiring.Component:
-    """The component of a node: where a matrix unit is unrolled, its weights become adders."""
-    if isinstance(node.op, ops.MatVec) and products_of(node.op, x, folding[node.name]) == "constant":
-        return ShiftAdd(node.op, x, family)
+    """The component of a node: where a matrix unit is unrolled, its weights become adders; those of narrow weights
+    have cells of their own on UltraScale+."""
+    if isinstance(node.op, ops.MatVec):
+        fold = folding[node.name]
+        if products_of(node.op, x, fold) == "constant":
+            return ShiftAdd(node.op, x, family)
+        if family == "xcup" and matvec_placed.fits(node.op, x, fold):
+            return PlacedMatVec(node.op, x, fold)
+        if fold.dsp:
+            raise UnsupportedError(
+                f"node {node.name!r}: the fold asks for DSPs; that is for products that LUTs make otherwise, of "
+                f"weights of 4 bits or fewer, on UltraScale+"
+            )
     return BUILDERS[type(node.op)](node, x, lanes, folding)
 
 
@@ -253,8 +268,9 @@ def build(graph: Graph, folding: Folding, family: Family | None = None) -> Desig
     """
     accelerator, stages = accelerator_of(graph, folding, family)
     verilog = to_verilog(accelerator, "accel")
-    if "CARRY8" in verilog:
-        verilog += f"`ifdef VERILATOR\n{share('rtl', 'cells_xcup.sv').read_text(encoding='utf-8')}`endif\n"
+    models = [share("rtl", name).read_text(encoding="utf-8") for cell, name in MODELS.items() if cell in verilog]
+    if models:
+        verilog += f"`ifdef VERILATOR\n{''.join(models)}`endif\n"
     return Design(
         verilog=verilog,
         input=accelerator.input,
