@@ -19,8 +19,8 @@ def compare(
     model: options.Model,
     design: options.Design,
     backends: Annotated[
-        str, typer.Option("--backends", help="Names with commas between them: native, hls4ml.")
-    ] = "native,hls4ml",
+        str, typer.Option("--backends", help="Names with commas between them: native, hls4ml, finn.")
+    ] = "native,hls4ml,finn",
     data: Annotated[
         Path | None, typer.Option("--data", "-d", help="Inputs: .npz with x, or .npy. Default: NAME.npz beside it.")
     ] = None,

@@ -284,5 +284,49 @@ def _hls4ml(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) ->
     return Made(got, unknown, unknown, (), "", lines, seconds, "cycles and RTL are Vitis HLS', which was not run")
 
 
-RUNNERS: dict[str, Callable[[Accelerator, Codes, Path, Tell], Made]] = {"native": _native, "hls4ml": _hls4ml}
+def _finn(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) -> Made:
+    """FINN's RTL, stitched and simulated without Vivado."""
+    from hwgen.backends import finn
+    from hwgen.flow import simulate, simulator
+
+    graph, seconds = accelerator.graph, dict[str, float]()
+    tell("FINN makes its RTL")
+    with _timed(seconds, "emit"):
+        finn.emit(graph, accelerator.folding, folder, accelerator.board)
+    simulators = accelerator.root / "simulators"
+    tell("compiling the simulator")
+    with _timed(seconds, "compile"):
+        simulator.build(finn.design(folder), simulators)
+    tell("simulating")
+    with _timed(seconds, "simulate"):
+        (result,) = finn.simulate(folder, codes, simulators)
+    if len(result.codes) < len(codes) or np.array_equal(finn.outputs(graph, result), golden.run(graph, codes)):
+        simulate.check(result)  # what is wrong besides the network's own codes
+    tell("reading its SystemVerilog")
+    with _timed(seconds, "read"):
+        sources, top = finn.synthesis(folder)
+    return Made(
+        finn.outputs(graph, result),
+        Figure(result.latency, "simulation", "cycles", "Verilator"),
+        Figure(result.interval, "simulation", "cycles", "Verilator"),
+        tuple(sources),
+        top,
+        _lines(_own_rtl(folder)),
+        seconds,
+    )
+
+
+def _own_rtl(folder: Path) -> list[Path]:
+    """The RTL in a FINN project that is of its network: accel.sv, and what FINN made of its templates."""
+    from hwgen.backends import finn_stitch
+
+    made = {name for entry in finn_stitch.read_nodes(folder) for name in entry["files"]}
+    return [path for path in finn_stitch.files(folder) if path.name in {*made, "accel.sv"}]
+
+
+RUNNERS: dict[str, Callable[[Accelerator, Codes, Path, Tell], Made]] = {
+    "native": _native,
+    "hls4ml": _hls4ml,
+    "finn": _finn,
+}
 """What can be compared."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,11 @@ import pytest
 
 import hwgen
 from hwgen import cli, compare, compare_show, golden
+from hwgen.backends import finn
 from hwgen.compare import Made
 from hwgen.compiler import Accelerator
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError
+from hwgen.flow import simulator
 from hwgen.ir.figure import Figure
 from hwgen.tools import yosys
 from hwgen.tools.resources import Resources
@@ -123,12 +125,67 @@ def test_differences() -> None:
 
 
 def test_names() -> None:
-    with pytest.raises(HwgenError, match="unknown backend 'hls': one of native, hls4ml"):
+    with pytest.raises(HwgenError, match="unknown backend 'hls': one of native, hls4ml, finn"):
         compare.check_names(["native", "hls"])
     with pytest.raises(HwgenError, match="are different ones, at least one, not native, native"):
         compare.check_names(["native", "native"])
     with pytest.raises(HwgenError, match="at least one, not none"):
         compare.check_names([])
+
+
+def test_without_finns_environment_its_project_is_kept(accelerator, codes, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("HWGEN_FINN_ENV", str(tmp_path / "nowhere"))
+    found = compare.compare(accelerator, codes, ["finn"], tmp_path / "out")
+    with pytest.raises(
+        ToolMissingError, match=r"1 of 1 back ends .*: finn: FINN's environment is not there .*finn-env"
+    ):
+        found.check()
+    assert found.rows[0].to_json()["exit_code"] == 5
+    assert (tmp_path / "out" / "finn" / "model.onnx").is_file()
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """What a run of FINN's RTL gives, as far as a comparison reads it; `text`: its fault."""
+
+    codes: np.ndarray
+    text: str = ""
+    latency: int = 40
+    interval: float = 12.0
+    run: str = "without stalls"
+
+    def faults(self) -> list[str]:
+        return [self.text] if self.text else []
+
+
+@pytest.mark.usefixtures("synthesised")
+def test_finns_rtl_is_compared_and_its_own_files_are_counted(accelerator, codes, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    rtl = tmp_path / "out" / "finn" / "rtl"
+
+    def emit(graph: object, folding: object, folder: Path, board: object) -> None:
+        rtl.mkdir(parents=True, exist_ok=True)
+        for name, lines in (("mvu.sv", 50), ("node.v", 5), ("accel.sv", 7)):
+            (rtl / name).write_text("//\n" * lines)
+        (folder / "nodes.json").write_text(json.dumps([{"files": ["node.v", "memblock.dat"]}]))
+
+    want = golden.run(accelerator.graph, codes)
+    given = Simulated(want)
+    monkeypatch.setattr(finn, "emit", emit)
+    monkeypatch.setattr(finn, "design", lambda folder: None)
+    monkeypatch.setattr(simulator, "build", lambda *_: None)
+    monkeypatch.setattr(finn, "simulate", lambda *_: (given,))
+    monkeypatch.setattr(finn, "synthesis", lambda folder: ([rtl / "synthesis.v"], "accel"))
+    (row,) = compare.compare(accelerator, codes, ["finn"], tmp_path / "out").rows
+    assert (row.exact, row.failure, row.figure("interval").value) == (True, None, 12)
+    assert row.made is not None
+    assert row.made.lines == 12
+    given = Simulated(want + 1, "node fc0, frame 0: the hardware gives code 3")
+    (row,) = compare.compare(accelerator, codes, ["finn"], tmp_path / "out").rows
+    assert len(row.wrong) == 9
+    for given in (Simulated(want, "node fc0: 2 beats more"), Simulated(want[:3], "the design stands still")):
+        (row,) = compare.compare(accelerator, codes, ["finn"], tmp_path / "out").rows
+        assert (row.exact, row.failure and row.failure.exit_code) == (None, 7)
+        assert given.text in str(row.error)
 
 
 def hwgen_command(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -158,9 +215,10 @@ def test_the_command_ends_with_the_error_after_all_is_written(tmp_path: Path, mo
 @pytest.mark.parametrize("name", ["digits", "digits-cnn"])
 def test_trained_networks_on_every_image(name: str, tmp_path: Path, monkeypatch, capsys) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
+    words = ["compare", str(EXAMPLES / f"{name}.onnx"), "--backends", "native,hls4ml", "-o", "out", "--json"]
     if name == "digits-cnn":  # its synthesis takes half a minute and says nothing new
         monkeypatch.setattr(compare, "_synthesise", lambda *_: {})
-    assert hwgen_command(monkeypatch, "compare", str(EXAMPLES / f"{name}.onnx"), "-o", "out", "--json") == 0
+    assert hwgen_command(monkeypatch, *words) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["frames"] == 360
     assert [(row["backend"], row["bit_exact"]) for row in found["rows"]] == [("native", True), ("hls4ml", True)]

@@ -58,7 +58,7 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
     x, y = graph.types[node.inputs[0]], graph.types[node.output]
     op = node.op
     try:
-        if isinstance(op, MatVec):
+        if type(op) is MatVec:
             return _matvec(node.name, op, x, y, fold)
         if isinstance(op, Thresholds):
             return _thresholds(node.name, op, x, y)
