@@ -9,6 +9,7 @@ It reads build.json, model.onnx and the files that build.json names; `front` wri
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -50,6 +51,8 @@ def front(folder: Path) -> None:
     from finn.builder import build_dataflow_steps as steps
     from qonnx.core.modelwrapper import ModelWrapper
 
+    # Vitis would make IP of HLS nodes here; RTL nodes are done by then.
+    steps.step_hw_ipgen = lambda model, config, parent_node=None: model
     config = configuration(folder)
     config.get_intermediate_models_directory().mkdir(parents=True, exist_ok=True)
     config.get_report_directory().mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,7 @@ def node(entry: Any) -> dict[str, Any]:
         "kind": entry.op_type,
         **streams,
         "cycles": int(one.get_exp_cycles()),
+        "taps": math.prod(one.get_nodeattr("KernelSize")) if entry.op_type == "Pool_hls" else 0,
         "weights": int(one.get_instream_width(1)) if entry.op_type == "MVAU_rtl" else 0,
         "top": one.get_nodeattr("gen_top_module") if is_rtl else None,
         "folder": str(made),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from hwgen.backends.finn_onnx import is_skipped
+from hwgen.backends.finn_onnx import is_skipped, pool_behind
 from hwgen.errors import HwgenError
 from hwgen.ir import Folding, Graph, Node
 from hwgen.ops import MatVec, Requantize, Thresholds, Window
+
+_MATRIX = {"resType": "dsp", "mem_mode": "internal_decoupled", "ram_style": "auto"}
 
 KINDS = ("MVAU", "Thresholding", "FMPadding", "ConvolutionInputGenerator")
 
@@ -23,7 +25,7 @@ def folding(graph: Graph, chosen: Folding) -> dict[str, dict[str, Any]]:
     Raises HwgenError for a unit without a fold, or one that its fold does not divide.
     """
     found: dict[str, dict[str, Any]] = {"Defaults": {}}
-    counts = dict.fromkeys(KINDS, 0)
+    counts = dict.fromkeys((*KINDS, "Pool"), 0)
 
     def add(kind: str, **attributes: Any) -> None:
         found[f"{kind}_rtl_{counts[kind]}"] = attributes
@@ -35,7 +37,9 @@ def folding(graph: Graph, chosen: Folding) -> dict[str, dict[str, Any]]:
         if isinstance(node.op, MatVec):
             fold = _fold(node, graph, chosen)
             lanes = fold[0]
-            add("MVAU", PE=fold[0], SIMD=fold[1], resType="dsp", mem_mode="internal_decoupled", ram_style="auto")
+            # A vector waits here while the one before it is worked on.
+            waiting = max(2, x.channels // fold[1])
+            add("MVAU", PE=fold[0], SIMD=fold[1], inFIFODepths=[waiting], **_MATRIX)
         elif isinstance(node.op, Thresholds | Requantize):
             lanes = lanes if x.channels % lanes == 0 else 1
             add("Thresholding", PE=lanes)
@@ -45,6 +49,10 @@ def folding(graph: Graph, chosen: Folding) -> dict[str, dict[str, Any]]:
                 add("FMPadding", SIMD=simd)
             add("ConvolutionInputGenerator", SIMD=simd, parallel_window=0, ram_style="auto")
             lanes = simd
+            if pool_behind(graph, node):
+                # FINN's pool takes as many channels at once as the windows have.
+                found[f"Pool_hls_{counts['Pool']}"] = {"PE": simd}
+                counts["Pool"] += 1
     return found
 
 

@@ -18,7 +18,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Codes, Fixed, Format, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, Op, TensorType
-from hwgen.ops import MatVec, Requantize, Reshape, Thresholds, Window, integer_range
+from hwgen.ops import Depthwise, MatVec, Pool, Requantize, Reshape, Thresholds, Window, integer_range
 
 QONNX = "qonnx.custom_op.general"
 
@@ -68,26 +68,45 @@ def to_onnx(graph: Graph) -> onnx.ModelProto:
     start = graph.types[leading[-1].output] if leading else graph.input_type
     made.value(graph.inputs[0].name, start.shape, _kind(start.codes_format))
     made.same.update((node.output, graph.inputs[0].name) for node in leading)
-    bias: Codes | None = None
+    pending: Codes | None = None
     for node in graph.nodes[len(leading) :]:
-        x, y = graph.types[node.inputs[0]], graph.types[node.output]
         try:
-            if isinstance(node.op, MatVec):
-                _matvec(made, node, node.op)
-                bias = node.op.bias
-                # Without its bias a sum has another range.
-                made.value(node.output, y.shape, _name(*_sums(node.op, x)))
-            elif is_skipped(node.op):
-                made.same[node.output] = made.tensor(node.inputs[0])
-            elif isinstance(node.op, Reshape):
-                raise HwgenError("FINN gets no change of shape inside a network")
-            else:
-                _other(made, node, x, bias)
-                bias = None
-                made.value(node.output, y.shape, _kind(y.codes_format))
+            pending = _add(made, graph, node, pending)
         except HwgenError as error:
             raise UnsupportedError(f"node {node.name!r} ({node.op.kind}): {error}") from error
     return _model(graph, made)
+
+
+def _add(made: _Model, graph: Graph, node: Node, pending: Codes | None) -> Codes | None:
+    """Add a node; `pending` and the result are a bias that thresholds behind a matrix unit have to take in."""
+    op, x, y = node.op, graph.types[node.inputs[0]], graph.types[node.output]
+    if isinstance(op, Thresholds | Requantize):
+        _multithreshold(made, node, x, *thresholds(op, x), pending)
+    elif is_skipped(op) or (isinstance(op, Reshape) and node is graph.nodes[-1]):
+        made.same[node.output] = made.tensor(node.inputs[0])
+        return pending
+    elif pending is not None and pending.any():
+        raise HwgenError("FINN's matrix unit has no bias, and thresholds that take one in must come right behind it")
+    elif isinstance(op, MatVec):
+        _matvec(made, node, op)
+        # Without its bias a sum has another range.
+        made.value(node.output, y.shape, _name(*_sums(op, x)))
+        return op.bias
+    elif isinstance(op, Reshape):
+        made.nodes.append(helper.make_node("Flatten", [made.tensor(node.inputs[0])], [node.output], name=node.name))
+    elif isinstance(op, Window):
+        pool = pool_behind(graph, node)
+        if pool is not None:
+            _max_pool(made, node, op, pool)
+            return None
+        _window(made, node, op, x)
+    made.value(node.output, y.shape, _kind(y.codes_format))
+    return None
+
+
+def pool_behind(graph: Graph, window: Node) -> Node | None:
+    """The pool that takes the windows of a node, if one does."""
+    return next((node for node in graph.consumers(window.output) if isinstance(node.op, Pool)), None)
 
 
 def check(graph: Graph) -> None:
@@ -102,17 +121,22 @@ def check(graph: Graph) -> None:
             raise UnsupportedError(f"node {node.name!r} reads {node.inputs}, not {last!r}: only chains go to FINN")
         last = node.output
         try:
-            _check_node(node, graph.types[node.inputs[0]], graph.types[node.output])
+            ends = node is graph.nodes[0], node is graph.nodes[-1]
+            _check_node(node, graph.types[node.inputs[0]], graph.types[node.output], *ends)
         except HwgenError as error:
             raise UnsupportedError(f"node {node.name!r} ({node.op.kind}): {error}") from error
 
 
-def _check_node(node: Node, x: TensorType, y: TensorType) -> None:
+def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_last: bool) -> None:
     op = node.op
     for kind in (x, y):
         if not isinstance(kind.codes_format, Int | Fixed):
             raise HwgenError(f"FINN carries integers, not {kind.codes_format.name}, which it would drop without a word")
+    if isinstance(op, Depthwise):
+        raise HwgenError("depthwise products are not given to FINN")
     if isinstance(op, MatVec):
+        if type(op) is not MatVec:
+            raise HwgenError("FINN has RTL for products by channel on Versal only")
         if not isinstance(op.weight_format, Int | Fixed):
             raise HwgenError(
                 f"FINN carries integer weights, not {op.weight_format.name}, which it would drop without a word"
@@ -126,15 +150,25 @@ def _check_node(node: Node, x: TensorType, y: TensorType) -> None:
     elif isinstance(op, Window):
         if any(op.padding) and op.pad != 0:
             raise HwgenError(f"FINN pads images with code 0, not with {op.pad}")
-    elif not isinstance(op, Thresholds | Requantize | Reshape):
+    elif isinstance(op, Pool):
+        if op.reduce != "max":
+            raise HwgenError("FINN gets no sums over windows, only maxima")
+    elif isinstance(op, Reshape):
+        if len(y.shape) > 1 and not is_first and not is_last:
+            raise HwgenError(f"FINN flattens images inside a network, and makes nothing else of them: not {y.shape}")
+    elif not isinstance(op, Thresholds | Requantize):
         raise HwgenError("FINN has no RTL for this operation; what it has is HLS, which needs Vitis")
 
 
 def last_bias(graph: Graph) -> Codes:
     """What is added to the sums behind FINN's last node, by output channel: zeros, unless that is a matrix unit."""
-    op = graph.nodes[-1].op
-    channels = graph.output_type.channels
-    return np.array(op.bias) if isinstance(op, MatVec) else np.zeros(channels, dtype=np.int64)
+    op = last_node(graph).op
+    return np.array(op.bias) if isinstance(op, MatVec) else np.zeros(1, dtype=np.int64)
+
+
+def last_node(graph: Graph) -> Node:
+    """The last node that is more than a change of shape."""
+    return next(node for node in reversed(graph.nodes) if not isinstance(node.op, Reshape))
 
 
 def _sums(op: MatVec, x: TensorType) -> tuple[int, int]:
@@ -151,17 +185,27 @@ def _matvec(made: _Model, node: Node, op: MatVec) -> None:
     made.nodes.append(helper.make_node("MatMul", [made.tensor(node.inputs[0]), weight], [node.output], name=node.name))
 
 
-def _other(made: _Model, node: Node, x: TensorType, bias: Codes | None) -> None:
-    if isinstance(node.op, Window):
-        if bias is not None and bias.any():
-            raise HwgenError(
-                "FINN's matrix unit has no bias, and thresholds that take one in must come right behind it"
-            )
-        _window(made, node, node.op, x)
-        return
-    assert isinstance(node.op, Thresholds | Requantize)
-    table, first, fmt = thresholds(node.op, x)
-    _multithreshold(made, node, x, table, first, fmt, bias)
+def _max_pool(made: _Model, node: Node, op: Window, pool: Node) -> None:
+    if any(k < stride for k, stride in zip(op.kernel, op.stride, strict=True)) or op.dilation != (1, 1):
+        raise HwgenError(
+            f"FINN pools windows that leave out no pixel, not of {op.kernel} by steps of {op.stride}, "
+            f"dilation {op.dilation}"
+        )
+    top, left, bottom, right = op.padding
+    if (top, left) != (bottom, right):
+        raise HwgenError(f"FINN pads images for pools evenly, not by {op.padding}")
+    made.nodes.append(
+        helper.make_node(
+            "MaxPoolNHWC",
+            [made.tensor(node.inputs[0])],
+            [pool.output],
+            name=pool.name,
+            domain=QONNX,
+            kernel_shape=list(op.kernel),
+            strides=list(op.stride),
+            pads=list(op.padding),
+        )
+    )
 
 
 def _window(made: _Model, node: Node, op: Window, x: TensorType) -> None:
@@ -256,15 +300,17 @@ def _name(low: int, high: int) -> str:
 
 def _model(graph: Graph, made: _Model) -> onnx.ModelProto:
     tensors = {value.name: value for value in made.values}
-    start, end = graph.inputs[0].name, graph.outputs[0]
+    start, end = graph.inputs[0].name, made.tensor(graph.outputs[0])
     inner = [value for name, value in tensors.items() if name not in (start, end)]
     body = helper.make_graph(made.nodes, "hwgen", [tensors[start]], [tensors[end]], made.constants, value_info=inner)
     for name, kind in made.kinds.items():
+        notes = {"finn_datatype": kind}
+        if name in tensors and len(tensors[name].type.tensor_type.shape.dim) == 4:
+            # FINN takes images for channels first where nothing is said.
+            notes["tensor_layout"] = str(["N", "H", "W", "C"])
+        entries = [onnx.StringStringEntryProto(key=key, value=value) for key, value in notes.items()]
         body.quantization_annotation.append(
-            onnx.TensorAnnotation(
-                tensor_name=name,
-                quant_parameter_tensor_names=[onnx.StringStringEntryProto(key="finn_datatype", value=kind)],
-            )
+            onnx.TensorAnnotation(tensor_name=name, quant_parameter_tensor_names=entries)
         )
     imports = [helper.make_opsetid("", 13), helper.make_opsetid(QONNX, 1)]
     model = helper.make_model(body, opset_imports=imports, producer_name="hwgen")

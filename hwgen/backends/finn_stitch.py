@@ -19,7 +19,7 @@ from hwgen.formats import Codes
 from hwgen.gateware import Design
 from hwgen.gateware.top import Stage
 from hwgen.ir import Beats, Graph
-from hwgen.ops import MatVec, Requantize, Thresholds, Window
+from hwgen.ops import MatVec, Pool, Requantize, Thresholds, Window
 from hwgen.tools.files import atomic_dir
 from hwgen.tools.yosys import quote
 
@@ -32,17 +32,22 @@ COMPUTES = {
     "MVAU_rtl": (MatVec,),
     "Thresholding_rtl": (Thresholds, Requantize),
     "ConvolutionInputGenerator_rtl": (Window,),
+    "Pool_hls": (Pool,),
 }
 
 CELLS = {"DSP48E2": "cells_xtra.v", "DSP48E1": "cells_sim.v", "LUT6_2": "cells_sim.v"}
 """AMD's cells in FINN's RTL, and Yosys' file that has their ports."""
+
+STAND_INS = ("Pool_hls",)
+"""Nodes that FINN has as HLS only: hwgen's own SystemVerilog, in the template, takes their place."""
 
 AXILITE = ("Thresholding_rtl", "FMPadding_rtl")
 """Nodes with a port to set them up at run time, which nothing does here."""
 
 _AXILITE_OUTPUTS = ("AWREADY", "WREADY", "BVALID", "BRESP", "ARREADY", "RVALID", "RDATA", "RRESP")
 _AXILITE_INPUTS = ("AWVALID", "AWADDR", "WVALID", "WDATA", "WSTRB", "BREADY", "ARVALID", "ARADDR", "RREADY")
-_MEMORY = re.compile(r'"(?:[^"]*/)?memblock\.dat"')
+_WEIGHTS = re.compile(r'"(?:[^"]*/)?memblock\.dat"')
+_THRESHOLDS = re.compile(r'(?<=THRESHOLDS_PATH = ")[^"]*/')
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Part:
     output: Beats
     cycles: int
     weights: int = 0
+    taps: int = 0
     table: tuple[str, ...] = ()
 
     @property
@@ -96,14 +102,18 @@ def parts(graph: Graph, nodes: Sequence[dict[str, Any]]) -> list[Part]:
     bias = finn_onnx.last_bias(graph)
     made = []
     for entry in nodes:
-        if not entry["top"]:
+        if not entry["top"] and entry["kind"] not in STAND_INS:
             raise UnsupportedError(
                 f"FINN has no RTL for its node {entry['name']!r} ({entry['kind']}), only HLS, which needs Vitis"
             )
         computes = waiting[entry["kind"]].pop(0) if waiting.get(entry["kind"]) else None
         taken, given = Beats(**entry["input"]), Beats(**entry["output"])
         name, kind = entry["name"], entry["kind"]
-        made.append(Part(name, kind, entry["top"], computes, taken, given, entry["cycles"], entry["weights"]))
+        made.append(
+            Part(
+                name, kind, entry["top"] or "", computes, taken, given, entry["cycles"], entry["weights"], entry["taps"]
+            )
+        )
     left = [name for names in waiting.values() for name in names]
     if left:
         raise HwgenError(f"FINN's graph has no node for node {left[0]!r}: it was left out on the way")
@@ -115,7 +125,7 @@ def _bias(graph: Graph, sums: Beats, bias: Codes) -> Part:
     out = Beats(sums.lanes, max(sums.bits, fmt.bits), True, sums.beats)
     rows = (bias.reshape(-1, sums.lanes) & ((1 << out.bits) - 1)).tolist()
     words = tuple(f"{sum(value << (lane * out.bits) for lane, value in enumerate(row)):x}" for row in rows)
-    return Part("bias", "bias", "", graph.nodes[-1].name, sums, out, 0, 0, words)
+    return Part("bias", "bias", "", finn_onnx.last_node(graph).name, sums, out, 0, table=words)
 
 
 def stitch(graph: Graph, folder: Path) -> Path:
@@ -138,8 +148,8 @@ def _copy(entry: dict[str, Any], source: Path, out: Path) -> None:
         elif name.endswith(".dat"):
             shutil.copyfile(source / name, out / "mem" / name)
         elif name.endswith((".v", ".sv")):
-            text = _MEMORY.sub(f'"mem/{entry["top"]}.dat"', (source / name).read_text())
-            (out / name).write_text(finn_patch.apply(name, text.replace('"./', '"mem/')))
+            text = _WEIGHTS.sub(f'"mem/{entry["top"]}.dat"', (source / name).read_text())
+            (out / name).write_text(finn_patch.apply(name, _THRESHOLDS.sub("mem/", text)))
     for path in map(Path, entry["library"]):
         if path.parent != source and not (out / path.name).exists() and path.name not in finn_patch.LEFT_OUT:
             (out / path.name).write_text(finn_patch.apply(path.name, path.read_text()))
@@ -191,6 +201,11 @@ def expected(graph: Graph, made: Sequence[Stage], trace: dict[str, Codes]) -> di
         if node.name not in last:
             continue
         codes = trace[node.output]
+        if isinstance(node.op, Window) and finn_onnx.pool_behind(graph, node):
+            # Windows for a pool come some channels after the other, each with all its pixels.
+            lanes = last[node.name].output.lanes
+            codes = codes.reshape(-1, node.op.taps, codes.shape[-1] // node.op.taps // lanes, lanes).swapaxes(1, 2)
+            codes = codes.reshape(len(trace[node.output]), -1)
         if isinstance(node.op, MatVec) and last[node.name].kind == "MVAU_rtl":
             codes = codes - np.asarray(node.op.bias)
         found[node.name] = codes.reshape(len(codes), -1)

@@ -62,6 +62,11 @@ def run_onnx(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
         elif node.op_type == "MultiThreshold":
             table = constants[node.input[1]]
             value = (value[..., None] >= table).sum(axis=-1) * given["out_scale"] + given["out_bias"]
+        elif node.op_type == "Flatten":
+            value = value.reshape(len(value), -1)
+        elif node.op_type == "MaxPoolNHWC":
+            window = ops.Window(tuple(given["kernel_shape"]), tuple(given["strides"]), tuple(given["pads"]), pad=0)
+            value = ops.Pool("max", window.taps).run(window.run(value.astype(np.int64)))
         else:
             assert node.op_type == "Im2Col"
             window = ops.Window(tuple(given["kernel_size"]), tuple(given["stride"]), tuple(given["pad_amount"]), pad=0)
@@ -88,13 +93,28 @@ def signed_images() -> Graph:
     )
 
 
-@pytest.mark.parametrize("graph", [random_mlp(SIZES), biased(random_mlp(SIZES, seed=1)), signed_images()])
+def pooled_images() -> Graph:
+    """Images that come flat; a maximum of overlapping windows with padding; then the image flat again."""
+    rng = np.random.default_rng(4)
+    act = Int(4, is_signed=False)
+    pool = ops.Window((3, 3), (2, 2), (1, 1, 1, 1), fill="low", pad=0)
+    unit = MatVec(rng.integers(-8, 8, (3, 16)), Int(4), rng.integers(-50, 50, 3))
+    steps = [ops.Reshape((4, 4, 4)), pool, ops.Pool("max", 9), ops.Reshape((16,)), unit, ops.Reshape((3, 1))]
+    return chain("p", TensorType((64,), act), *((f"n{place}", op) for place, op in enumerate(steps)))
+
+
+NETWORKS = [random_mlp(SIZES), biased(random_mlp(SIZES, seed=1)), signed_images(), pooled_images()]
+
+
+@pytest.mark.parametrize("graph", NETWORKS)
 def test_what_finn_gets_computes_the_golden_codes(graph: Graph) -> None:
     model = finn_onnx.to_onnx(graph)
     onnx.checker.check_model(onnx.shape_inference.infer_shapes(model), check_custom_domain=False)
     low, high = graph.input_type.codes_format.code_range
     x = np.random.default_rng(0).integers(low, high + 1, (200, *graph.input_type.shape))
-    assert np.array_equal(run_onnx(model, x) + finn_onnx.last_bias(graph), golden.run(graph, x))
+    first = [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim][1:]
+    got = run_onnx(model, x.reshape(len(x), *first)) + finn_onnx.last_bias(graph)
+    assert np.array_equal(got.reshape(len(x), *graph.output_type.shape), golden.run(graph, x))
     kinds = {a.tensor_name: a.quant_parameter_tensor_names[0].value for a in model.graph.quantization_annotation}
     tensors = {name for node in model.graph.node for name in (*node.input, *node.output)}
     assert set(kinds) == tensors
@@ -188,8 +208,23 @@ def test_images_that_finn_does_not_carry() -> None:
     unit = ("fc", MatVec(np.ones((2, 2), dtype=np.int64), Int(4), np.array([1, 2])))
     with pytest.raises(UnsupportedError, match=r"node 'w' \(Window\): FINN's matrix unit has no bias"):
         finn_onnx.to_onnx(chain("w", kind, unit, ("w", ops.Window((2, 2)))))
-    with pytest.raises(UnsupportedError, match=r"node 's' \(Reshape\): FINN gets no change of shape inside"):
-        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("s", ops.Reshape((72,)))))
+    with pytest.raises(UnsupportedError, match=r"node 'f2' \(MatVec\): FINN's matrix unit has no bias"):
+        finn_onnx.to_onnx(chain("w", kind, unit, ("f2", MatVec(np.ones((2, 2), dtype=np.int64), Int(4)))))
+    window = ops.Window((2, 2))
+    with pytest.raises(UnsupportedError, match=r"node 's' \(Reshape\): FINN flattens images.*not \(9, 2, 4\)"):
+        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("s", ops.Reshape((9, 2, 4))), ("v", window)))
+    with pytest.raises(UnsupportedError, match=r"node 'p' \(Pool\): FINN gets no sums over windows, only maxima"):
+        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("p", ops.Pool("sum", 4))))
+    for rule, size, steps, padding in (
+        ("FINN pools windows that leave out no pixel, not of (1, 1) by steps of (2, 2)", (1, 1), (2, 2), (0, 0, 0, 0)),
+        ("FINN pads images for pools evenly, not by (1, 1, 0, 0)", (2, 2), (2, 2), (1, 1, 0, 0)),
+    ):
+        taken = ops.Window(size, steps, padding, fill="low", pad=0)
+        with pytest.raises(UnsupportedError, match=rf"node 'w' \(Window\): {re.escape(rule)}"):
+            finn_onnx.to_onnx(chain("w", kind, ("w", taken), ("p", ops.Pool("max", taken.taps))))
+    by_channel = ops.Depthwise(np.ones((2, 4), dtype=np.int64), Int(4))
+    with pytest.raises(UnsupportedError, match=r"node 'd' \(Depthwise\): FINN has RTL for products by channel on Vers"):
+        finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("d", by_channel)))
     model = finn_onnx.to_onnx(chain("w", TensorType((32,), Int(4)), ("s", ops.Reshape((4, 4, 2))), unit))
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 4, 4, 2]
 
@@ -289,7 +324,16 @@ def test_patches_fit_the_version_that_they_are_for() -> None:
 
 def entry(name: str, kind: str, top: str | None = "top") -> dict[str, object]:
     stream = {"lanes": 2, "bits": 12, "signed": True, "beats": 2}
-    return {"name": name, "kind": kind, "top": top, "input": stream, "output": stream, "cycles": 4, "weights": 8}
+    return {
+        "name": name,
+        "kind": kind,
+        "top": top,
+        "input": stream,
+        "output": stream,
+        "cycles": 4,
+        "weights": 8,
+        "taps": 4,
+    }
 
 
 def test_nodes_that_cannot_be_stitched() -> None:
