@@ -133,10 +133,8 @@ def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_las
         if not isinstance(kind.codes_format, Int | Fixed):
             raise HwgenError(f"FINN carries integers, not {kind.codes_format.name}, which it would drop without a word")
     if isinstance(op, Depthwise):
-        raise HwgenError("depthwise products are not given to FINN")
+        raise HwgenError("FINN has RTL for products by channel on Versal only")
     if isinstance(op, MatVec):
-        if type(op) is not MatVec:
-            raise HwgenError("FINN has RTL for products by channel on Versal only")
         if not isinstance(op.weight_format, Int | Fixed):
             raise HwgenError(
                 f"FINN carries integer weights, not {op.weight_format.name}, which it would drop without a word"
