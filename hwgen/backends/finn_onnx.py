@@ -18,7 +18,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Codes, Fixed, Format, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, Op, TensorType
-from hwgen.ops import Depthwise, MatVec, Pool, Requantize, Reshape, Thresholds, Window, integer_range
+from hwgen.ops import MatVec, Pool, Requantize, Reshape, Thresholds, Window, integer_range
 
 QONNX = "qonnx.custom_op.general"
 
@@ -132,7 +132,7 @@ def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_las
     for kind in (x, y):
         if not isinstance(kind.codes_format, Int | Fixed):
             raise HwgenError(f"FINN carries integers, not {kind.codes_format.name}, which it would drop without a word")
-    if isinstance(op, Depthwise):
+    if isinstance(op, MatVec) and type(op) is not MatVec:
         raise HwgenError("FINN has RTL for products by channel on Versal only")
     if isinstance(op, MatVec):
         if not isinstance(op.weight_format, Int | Fixed):
