@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Format
 from hwgen.ir import Array, Graph, Node, Op, TensorType, Value
-from hwgen.ops import Affine, Dense, Relu
+from hwgen.ops import Affine, Dense, DepthwiseDense, Relu
 
 MAX_BITS = 16
 """Widest activations and weights; biases have more."""
@@ -201,9 +201,16 @@ class Weights:
 
 
 def append_dense(
-    chain: Chain, name: str, output: str, weights: Weights, refuse: Refuse, multiplier: str = "exact"
+    chain: Chain,
+    name: str,
+    output: str,
+    weights: Weights,
+    refuse: Refuse,
+    multiplier: str = "exact",
+    *,
+    depthwise: bool = False,
 ) -> None:
-    """A matrix product; the scale must be one for each output."""
+    """A matrix product; the scale must be one for each output. depthwise: weights are (channels, taps)."""
     if weights.format.bits > MAX_BITS:
         raise refuse(f"its weights have {weights.format.bits} bits; at most {MAX_BITS} are supported")
     scale = np.broadcast_to(weights.scale, weights.codes.shape)
@@ -211,4 +218,5 @@ def append_dense(
         raise refuse("its weights have a different scale for each input; one number or one per output is supported")
     per_output = tuple(float(s) for s in scale[:, 0])
     per_output = per_output[:1] if len(set(per_output)) == 1 else per_output
-    chain.append(name, Dense(weights.codes, weights.format, per_output, weights.zero_point, multiplier), output)
+    kind = DepthwiseDense if depthwise else Dense
+    chain.append(name, kind(weights.codes, weights.format, per_output, weights.zero_point, multiplier), output)

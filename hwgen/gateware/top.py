@@ -15,6 +15,7 @@ from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.beat import signature
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.decode import check_decodable
+from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
 from hwgen.gateware.matvec import MatVec
@@ -70,6 +71,7 @@ class Design:
 # How each layer is built from its node, its input type, the lanes of the stream before it, and the folding.
 BUILDERS = {
     ops.MatVec: lambda node, x, lanes, folding: MatVec(node.op, x, folding[node.name]),
+    ops.Depthwise: lambda node, x, lanes, folding: Depthwise(node.op, x, folding[node.name]),
     ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
     ops.Table: lambda node, x, lanes, folding: Table(node.op, x, lanes),
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
@@ -90,6 +92,7 @@ KINDS = {
     MatVec: "matvec",
     PlacedMatVec: "matvec",
     ShiftAdd: "matvec",
+    Depthwise: "depthwise",
     Thresholds: "thresholds",
     Table: "table",
     Requantize: "requantize",
@@ -174,7 +177,7 @@ def _bridge(source: wiring.Component, node: Node, fold: Fold, x: TensorType) -> 
 def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Family | None) -> wiring.Component:
     """The component of a node: where a matrix unit is unrolled, its weights become adders; those of narrow weights
     have cells of their own on UltraScale+."""
-    if isinstance(node.op, ops.MatVec):
+    if isinstance(node.op, ops.MatVec) and not isinstance(node.op, ops.Depthwise):
         fold = folding[node.name]
         if products_of(node.op, x, fold) == "constant":
             return ShiftAdd(node.op, x, family)

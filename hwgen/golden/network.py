@@ -20,10 +20,11 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Blocked, Codes, Int, Real
 from hwgen.formats.grid import grid_range, ladder, on_grid
+from hwgen.golden.depthwise import depthwise_kernel
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops import Depthwise, Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.join import Add, Concat
 from hwgen.ops.window import windows
 
@@ -202,6 +203,8 @@ def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
         return fp32_kernel(node.op, carrier)
     if isinstance(node.op, Fix):
         return fix_kernel(node.op, carrier)
+    if isinstance(node.op, Depthwise):
+        return depthwise_kernel(node.op, carrier)
     if isinstance(node.op, MatVec):
         return _matvec_kernel(node.op, x, carrier, _carrier(_magnitude(node, graph)))
     if isinstance(node.op, Thresholds):

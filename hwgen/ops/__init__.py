@@ -4,6 +4,7 @@ from hwgen.ir import Op
 from hwgen.ops.activation import Activation
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.depthwise import Depthwise, DepthwiseDense
 from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
@@ -20,6 +21,8 @@ OPS: dict[str, type[Op]] = {
         ArgMax,
         BlockQuantize,
         Dense,
+        Depthwise,
+        DepthwiseDense,
         Fix,
         MatVec,
         Pool,
@@ -42,6 +45,8 @@ __all__ = [
     "ArgMax",
     "BlockQuantize",
     "Dense",
+    "Depthwise",
+    "DepthwiseDense",
     "Fix",
     "MatVec",
     "Pool",

@@ -15,6 +15,7 @@ from hwgen.ir import Fold, Node, TensorType
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
@@ -72,12 +73,14 @@ def products_of(op: MatVec, x: TensorType, fold: Fold) -> Products:
         return "codes"
     if (fold.pe, fold.simd) == op.weight.shape:
         return "constant"
-    narrow = magnitude_bits(op.worth) * grid_bits(x.codes_format) <= LUT_PRODUCT
-    return "lut" if narrow else "multiplier"
+    return "lut" if narrow_products(op, x) else "multiplier"
 
 
 def lanes_behind(op: MatVec, fold: Fold) -> int:
     """Lanes of the units that take a matrix unit's sums: the fewest that are done before it has the next ones."""
+    if isinstance(op, Depthwise):
+        # Its sums come one beat after the other.
+        return fold.simd
     spacing = op.weight.shape[1] // fold.simd
     return min(n for n in range(1, fold.pe + 1) if fold.pe % n == 0 and fold.pe // n <= spacing)
 
@@ -92,6 +95,8 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
 
     All are None for an operation without gateware.
     """
+    if isinstance(node.op, Depthwise) and fold:
+        return _depthwise(node.op, x, fold)
     if isinstance(node.op, MatVec) and fold:
         return _matvec(node.op, x, fold)
     if isinstance(node.op, Thresholds):
@@ -183,6 +188,30 @@ def _matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:
         parts.append(amount(dsp=macs, ff=macs * (bits + magnitude + 1)))
         parts.append(_scaled(_tree(fold.simd, bits + magnitude + 1), fold.pe))
     return add_up(parts)
+
+
+def _depthwise(op: Depthwise, x: TensorType, fold: Fold) -> Resources:
+    """A product and an accumulator a lane; sums of channels that take turns stand in a memory."""
+    channels, taps = op.weight.shape
+    lanes, beats = fold.simd, channels // fold.simd
+    bits, acc, magnitude = grid_bits(x.codes_format), op.infer(x).codes_format.bits, magnitude_bits(op.worth)
+    parts = [
+        _rom(lanes * (magnitude + 1), beats * taps),
+        _rom(lanes * acc, beats) if op.bias.any() else amount(),
+        _memory(lanes * acc, beats) if beats > 1 else amount(),
+        amount(lut=1.5 * lanes * acc + 20, ff=lanes * (acc + x.codes_format.bits) + 30),
+    ]
+    if narrow_products(op, x):
+        adders = max(magnitude - 1, 0)
+        lane = amount(lut=magnitude * bits + adders * (bits + 2), ff=adders * (bits + 3.5) + bits)
+    else:
+        lane = amount(dsp=1, ff=2 * (bits + magnitude + 1))
+    return add_up([*parts, _scaled(lane, lanes)])
+
+
+def narrow_products(op: MatVec, x: TensorType) -> bool:
+    """Whether products are made of LUTs where weights are not constants."""
+    return magnitude_bits(op.worth) * grid_bits(x.codes_format) <= LUT_PRODUCT
 
 
 def _block_matvec(op: MatVec, x: TensorType, fold: Fold) -> Resources:

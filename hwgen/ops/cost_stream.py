@@ -16,6 +16,7 @@ from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
 from hwgen.ops.cost_window import is_wire, line_buffer, window_lanes
+from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
@@ -146,7 +147,8 @@ def unit(link: Link, fold: Fold) -> tuple[int, int, Resources]:
     op = link.node.op
     assert isinstance(op, MatVec)
     behind = lanes_behind(op, fold)
-    own = add_up([estimate_node(link.node, link.x, fold.simd, fold), converter(link.y, fold.pe, behind)])
+    lanes = behind if isinstance(op, Depthwise) else fold.pe
+    own = add_up([estimate_node(link.node, link.x, fold.simd, fold), converter(link.y, lanes, behind)])
     return behind, op.cycles(link.x, fold), own
 
 
@@ -163,6 +165,8 @@ def folds(link: Link, followers: Sequence[Link]) -> list[Fold]:
     op = link.node.op
     assert isinstance(op, MatVec)
     out, inner = op.weight.shape
+    if isinstance(op, Depthwise):
+        out, inner = 1, out
     simds = divisors(link.pixel.channels if link.pixel else inner)
     if isinstance(link.x.format, Blocked):
         simds = [simd for simd in simds if link.x.format.block.size % simd == 0]

@@ -178,7 +178,11 @@ class MatVec(Op):
             return np.stack(sums, axis=-1) + self.bias
         if self.input_format is not None:
             x = on_grid(self.input_format, x)
-        return np.asarray(x @ self.worth.T + self.bias)
+        return np.asarray(self.products(x, self.worth) + self.bias)
+
+    def products(self, x: Codes, weight: Codes) -> Codes:
+        """Sums of products of integers: of inputs (..., in) by weights of this operation's shape."""
+        return np.asarray(x @ weight.T)
 
     def cycles(self, x: TensorType, fold: Fold) -> int:
         """Clock cycles a frame: (out / PE) * (in / SIMD) * positions. Raises HwgenError if the fold does not divide."""

@@ -115,6 +115,10 @@ class Dense(Op):
             raise HwgenError(f"weights take {self.weight.shape[1]} inputs, the tensor has {x.channels}")
         return TensorType((*x.shape[:-1], self.weight.shape[0]))
 
+    def reads(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """One number, or one per input, as each weight meets it: the weights' shape."""
+        return np.broadcast_to(values, self.weight.shape)
+
     def run(self, *values: Array) -> Array:
         (x,) = values
         if self.multiplier != "exact":

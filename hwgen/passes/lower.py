@@ -13,7 +13,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Affine, Dense, MatVec, Quantize
+from hwgen.ops import Affine, Dense, Depthwise, DepthwiseDense, MatVec, Quantize
 from hwgen.ops.join import Add, aligned
 from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
@@ -53,8 +53,7 @@ def _moved(affine: Node, node: Node, dense: Dense) -> Affine:
     if mul is None or div is None:
         raise refused(affine, f"it scales the inputs of {node.name!r} by a different factor in each channel")
     worth = dense.format.decode(dense.weight) - dense.zero_point
-    add = np.broadcast_to(op.add, (worth.shape[1],))
-    through = np.array([math.fsum(row * add) for row in worth])
+    through = np.array([math.fsum(row) for row in worth * dense.reads(op.add)])
     return Affine(np.array([mul]), through, np.array([div]))
 
 
@@ -118,6 +117,8 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     scale = uniform(x.scale)
     if scale is None:
         raise refused(node, "its input has a different scale in each channel")
+    if isinstance(op, DepthwiseDense) and (isinstance(x.format, Blocked) or multiplier != "exact"):
+        op = op.expanded()
     weight, fmt = op.weight, op.format
     if op.zero_point:
         if not isinstance(fmt, Int):
@@ -139,7 +140,8 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     input_format = None if isinstance(x.format, Int) else x.format
     if multiplier != "exact" and not (isinstance(fmt, Minifloat) and fmt == x.format):
         raise refused(node, f"{multiplier} multiplies minifloats of one format, not {fmt.name} by {x.format.name}")
-    made = MatVec(weight, fmt, bias, (1.0,), input_format, multiplier, shift)
+    kind = Depthwise if isinstance(op, DepthwiseDense) else MatVec
+    made = kind(weight, fmt, bias, (1.0,), input_format, multiplier, shift)
     # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
     unit = 2.0 ** made.unit(x)
     return replace(made, scale=tuple(scale * s * unit for s in op.scale))

@@ -191,7 +191,8 @@ class _Section:
             step = between.pop(0).op
             if isinstance(step, MatVec):
                 worth = np.abs(on_grid(kind.codes_format, sums))
-                magnitude = (worth @ np.abs(step.worth).T + np.abs(step.bias)) * np.array(step.scale)
+                magnitude = step.products(worth, np.abs(step.worth)) + np.abs(step.bias)
+                magnitude = magnitude * np.array(step.scale)
             elif isinstance(step, Window):
                 magnitude = replace(step, pad=None, fill="zero").run(magnitude)
             else:
@@ -330,7 +331,7 @@ def _sum_differences(
     exact = bool(reach.max() < 1 << 24)
     if not exact:
         fmt = frozen.types[node.inputs[0]].codes_format
-        reach = np.abs(on_grid(fmt, entering)) @ np.abs(node.op.worth).T + np.abs(node.op.bias)
+        reach = node.op.products(np.abs(on_grid(fmt, entering)), np.abs(node.op.worth)) + np.abs(node.op.bias)
     found = []
     for frame, place in _first_differences(mine, theirs, undecided):
         code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
