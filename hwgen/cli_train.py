@@ -38,8 +38,9 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, not from a checkpoint.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
-    """Train a network with Brevitas; writes NAME.onnx, NAME.npz (held-out data), NAME.weights.npz and NAME.json.
+    """Train a network with Brevitas; writes NAME.graph.json, NAME.npz (held-out data), NAME.weights.npz and NAME.json.
 
+    NAME.onnx is written too where QONNX can say what was trained; what cannot be carried to hardware has no graph.
     A run that was interrupted goes on from its last checkpoint in the same folder. In several processes:
     `torchrun --standalone --nproc-per-node 2 -m hwgen.cli train ...`.
     """
@@ -53,19 +54,17 @@ def train(
         result = training.train(job, folder, tell, restart)
     if result is None:  # not the first of several processes
         return
-    refused = write_graph(job, folder) if result.qonnx else None
+    refused = write_graph(job, folder)
     if as_json:
         shown = {"accuracy": result.accuracy, "folder": str(folder), "graph": refused}
         console.print_json({**asdict(result), **shown})
         return
     share = 100 * result.accuracy
     console.out.print(f"{result.name}: {result.correct}/{result.total} held-out frames right ({share:.1f} %)")
-    if result.qonnx is None:
-        console.out.print(f"network and data: {folder}/{result.name}.onnx, .npz")
-        return
-    console.out.print(f"not in QONNX: {result.qonnx}")
-    console.out.print(f"not for hardware yet: {refused}" if refused else f"network: {folder}/{result.name}.graph.json")
-    console.out.print(f"weights and data: {folder}/{result.name}.weights.npz, .npz")
+    place = f"{folder}/{result.name}"
+    console.out.print(f"not in QONNX: {result.qonnx}" if result.qonnx else f"network in QONNX: {place}.onnx")
+    console.out.print(f"not for hardware yet: {refused}" if refused else f"network: {place}.graph.json")
+    console.out.print(f"weights and data: {place}.weights.npz, .npz")
 
 
 def write_graph(job: Job, folder: Path) -> str | None:
@@ -95,11 +94,18 @@ def quantize(
     calib: Annotated[Path, typer.Option("--calib", help=".npz with real frames x, and their labels y if known.")],
     activation: Annotated[str | None, typer.Option("--activation", help="That of the weights by default.")] = None,
     method: Annotated[str, typer.Option("--method", help="How weights round: round, gptq, gpfq, learned.")] = "round",
-    equalize: Annotated[bool, typer.Option("--equalize", help="Even out the ranges of channels first.")] = False,
+    equalize: Annotated[bool, typer.Option("--equalize", help="Even out the ranges of weights first.")] = False,
+    smooth: Annotated[
+        float | None,
+        typer.Option("--smooth", min=0, max=1, help="SmoothQuant: the share of activations' ranges moved to weights."),
+    ] = None,
+    correct_bias: Annotated[
+        bool, typer.Option(help="Take the mean error of each layer's output out of its bias last.")
+    ] = True,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; build/NAME-FORMAT without it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
-    """Quantize a trained float network without training; writes NAME-FORMAT.graph.json and .npz.
+    """Quantize a trained float network without training; writes NAME-FORMAT.graph.json and .npz, and .onnx if it can.
 
     A .pt file is a whole module, as torch.save(model, path) writes it; it is a pickle, which runs code: open only
     files that you trust. Accuracy is that on the frames of --calib, of which the first 512 calibrate.
@@ -107,13 +113,16 @@ def quantize(
     from hwgen import posttrain
 
     with console.progress(f"quantizing to {to}"):
-        result = posttrain.quantize_file(model, to, activation or to, calib, out, method, equalize)
+        options = {"equalize": equalize, "smooth": smooth, "correct_bias": correct_bias}
+        result = posttrain.quantize_file(model, to, activation or to, calib, out, method, **options)
     if as_json:
         console.print_json(result)
         return
     for name in ("float", "quantized"):
         if result[f"{name}_accuracy"] is not None:
             console.out.print(f"{name}: {100 * result[f'{name}_accuracy']:.1f} % of {result['frames']} frames right")
+    if result["qonnx"] is not None:
+        console.out.print(f"not in QONNX: {result['qonnx']}")
     console.out.print(f"network and data: {result['graph']}, .npz")
 
 

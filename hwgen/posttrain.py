@@ -15,6 +15,7 @@ from hwgen import inputs, models, passes
 from hwgen.errors import HwgenError
 from hwgen.frontends.brevitas import from_brevitas
 from hwgen.quant.ptq import METHODS, ptq
+from hwgen.quant.qonnx import write_qonnx
 from hwgen.quant.train import recorded, write_arrays
 from hwgen.quant.trainer import forward
 
@@ -29,14 +30,15 @@ def quantize_file(
     calib: Path,
     out: Path | None = None,
     method: str = "round",
-    equalize: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """Quantize the float network `model` and write <out>/NAME-<weight>.graph.json and .npz; the figures, for JSON.
 
     model: a .pt file of a whole module, a folder that `hwgen train` filled, or a name of hwgen.models.TRAINED.
     calib: an .npz with x (frames, *shape) and, if they are known, labels y. out: build/NAME-<weight> by default.
-    method and equalize: as `hwgen.quant.ptq.ptq`. The .npz holds x, y, the quantized module's outputs and those of its
-    activation quantizers, which `hwgen verify` compares with.
+    method and options (equalize, smooth, correct_bias): as `hwgen.quant.ptq.ptq`. The .npz holds x, y, the quantized
+    module's outputs and those of its activation quantizers, which `hwgen verify` compares with. Where QONNX can say
+    the network, it is in NAME-<weight>.onnx too; "qonnx" of the figures is None then, or else the reason.
     Raises HwgenError for files that hold something else, and for networks that hardware cannot carry (then nothing
     is written).
     """
@@ -50,7 +52,8 @@ def quantize_file(
     folder = out or Path("build") / name
     with torch.no_grad():
         before = _run(module, x, model, calib)
-        found = ptq(copy.deepcopy(module), x[:CALIBRATION], weight, activation, method, equalize=equalize)  # type: ignore[arg-type]
+        chosen: Any = {"method": method, **options}
+        found = ptq(copy.deepcopy(module), x[:CALIBRATION], weight, activation, **chosen)
         with recorded(found) as quantized:
             logits = np.asarray(forward(found, x), dtype=np.float32)
     graph = from_brevitas(found, x[:CALIBRATION].numpy(), name)
@@ -60,11 +63,13 @@ def quantize_file(
     arrays |= {f"quantized_{k}": array for k, array in enumerate(quantized.arrays())}
     write_arrays(folder / f"{name}.npz", arrays)
     inputs.write_graph(folder / f"{name}{inputs.GRAPH}", graph)
+    refused = write_qonnx(folder / f"{name}.onnx", found, x[:1])
     return {
         "graph": str(folder / f"{name}{inputs.GRAPH}"),
         "weight": weight,
         "activation": activation,
         "method": method,
+        "qonnx": refused,
         "frames": len(x),
         "float_accuracy": _accuracy(before, data.y),
         "quantized_accuracy": _accuracy(logits, data.y),

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.frontends.brevitas_layers import FUNCTIONS, MODULES, array
+from hwgen.frontends.brevitas_layers import FUNCTIONS, MODULES
+from hwgen.frontends.brevitas_norms import array
 from hwgen.frontends.chain import BATCH, Chain, Refuse
 from hwgen.frontends.joins import JOINS
 from hwgen.ir import Array, Graph

@@ -35,15 +35,31 @@ def groupwise_block(proxy: Any, quantizer: Any, refuse: Refuse) -> Block:
             "Brevitas' group-wise integers are not MXINT8 as OCP defines it (their least step is half as large): "
             "use hwgen.quant.MXINT8Weight and MXINT8Act"
         )
-    text = repr(quantizer.scaling_impl)
-    if "PowerOfTwoRestrictValue" not in text or "FloorSte" not in text:
-        raise refuse("only power-of-two scales found by OCP MX's rule (floor) are supported for each block")
+    _check_floors(quantizer.scaling_impl, refuse)
     element = minifloat_of(
         (quantizer.exponent_bit_width_impl(), quantizer.mantissa_bit_width_impl(), quantizer.exponent_bias_impl()),
         (quantizer.float_clamp_impl.inf_values, quantizer.float_clamp_impl.nan_values),
         refuse,
     )
     return Block(element, E8M0, int(proxy.group_size))
+
+
+def _check_floors(scaling: Any, refuse: Refuse) -> None:
+    """Refuse a `scaling_impl` of Brevitas that does not give each block the power of two at or below its greatest."""
+    from brevitas.core.function_wrapper import FloorSte
+    from brevitas.core.restrict_val import PowerOfTwoRestrictValue
+    from brevitas.core.scaling import StatsFromParameterScaling
+    from brevitas.core.scaling.runtime import RuntimeDynamicGroupStatsScaling
+
+    if isinstance(scaling, StatsFromParameterScaling):
+        rule = scaling.stats_scaling_impl.restrict_clamp_scaling.restrict_value_impl
+    elif isinstance(scaling, RuntimeDynamicGroupStatsScaling):
+        rule = scaling.restrict_clamp_scaling.restrict_value_impl
+    else:
+        known = f"{StatsFromParameterScaling.__name__}, {RuntimeDynamicGroupStatsScaling.__name__}"
+        raise refuse(f"its blocks' scales are found by {type(scaling).__name__}, which is not known; known: {known}")
+    if not isinstance(rule, PowerOfTwoRestrictValue) or not isinstance(rule.float_to_int_impl, FloorSte):
+        raise refuse("only power-of-two scales found by OCP MX's rule (floor) are supported for each block")
 
 
 def _check_block(block: Block, quantizer: Any, refuse: Refuse) -> None:
@@ -111,7 +127,8 @@ def block_weights(block: Block, value: Array, refuse: Refuse) -> Weights:
 
 
 def _checked(weights: Weights, value: Array, refuse: Refuse) -> Weights:
-    again = weights.format.decode(weights.codes) * weights.scale
+    # Quantizers multiply by their scale in float32.
+    again = (weights.format.decode(weights.codes) * weights.scale).astype(np.float32)
     if not np.array_equal(again, value):
         place = tuple(int(n) for n in np.argwhere(again != value)[0])
         raise refuse(f"its weight {place} is {value[place]}, which {weights.format.name} does not hold")

@@ -23,6 +23,7 @@ from hwgen.frontends.brevitas_formats import (
     carried_weights,
     groupwise_block,
 )
+from hwgen.frontends.brevitas_norms import array, batch_norm, fixed_batch_norm
 from hwgen.frontends.brevitas_pools import append_trunc_mean
 from hwgen.frontends.chain import (
     MAX_BITS,
@@ -30,17 +31,11 @@ from hwgen.frontends.chain import (
     Refuse,
     Weights,
     append_affine,
-    append_batch_norm,
     append_clip,
     append_dense,
 )
 from hwgen.ir import Array
 from hwgen.ops import ArgMax, Quantize, Relu, Softmax
-
-
-def array(tensor: Any) -> Array:
-    """A torch tensor as a NumPy array."""
-    return np.asarray(tensor.detach().cpu().numpy())
 
 
 def _one_integer(what: str, tensor: Any, refuse: Refuse) -> int:
@@ -246,17 +241,6 @@ def _linear(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refu
     _quant_linear(chain, name, layer, seen, refuse)
 
 
-def _batch_norm(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    if layer.running_mean is None:
-        raise refuse("it has no running statistics")
-    mean, var = array(layer.running_mean), array(layer.running_var)
-    gamma, beta = (np.ones(1), np.zeros(1)) if layer.weight is None else (array(layer.weight), array(layer.bias))
-    if len(chain.shape) > 1:
-        images.channels_last(chain, refuse)
-    # As ONNX has it, in float32: both importers give the same graph.
-    append_batch_norm(chain, name, name, (gamma, beta, mean, var), float(np.float32(layer.eps)), refuse)
-
-
 def _no_change(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     """Nothing at inference."""
 
@@ -297,9 +281,10 @@ MODULES: dict[str, LayerImporter] = {
     "AdaptiveAvgPool2d": _adaptive_mean,
     "Affine": _affine,
     "AvgPool2d": _pool,
-    "BatchNorm1d": _batch_norm,
-    "BatchNorm2d": _batch_norm,
+    "BatchNorm1d": batch_norm,
+    "BatchNorm2d": batch_norm,
     "Dropout": _no_change,
+    "FixedBatchNorm": fixed_batch_norm,
     "Flatten": _flatten,
     "Identity": _no_change,
     "Linear": _linear,

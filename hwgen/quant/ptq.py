@@ -9,15 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.fx
 from brevitas.graph.calibrate import bias_correction_mode, calibration_mode
-from brevitas.graph.equalize import EqualizeGraph
 from brevitas.graph.gpfq import gpfq_mode
 from brevitas.graph.gptq import gptq_mode
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from torch import Tensor, nn
 
-from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.errors import HwgenError
+from hwgen.quant.equalize import equalize_weights, smooth_activations
 from hwgen.quant.learned_round import learn_rounding
 from hwgen.quant.rewrite import quantize
 from hwgen.quant.scaled import ScaledQuant
@@ -37,6 +36,7 @@ def ptq(
     method: Method = "round",
     *,
     equalize: bool = False,
+    smooth: float | None = None,
     correct_bias: bool = True,
     search: bool = True,
     **options: Any,
@@ -47,19 +47,26 @@ def ptq(
     `hwgen.quant.quantize`. method: how weights are rounded: "round", to the nearest; "gptq" (arXiv 2210.17323) and
     "gpfq" (arXiv 2201.11113), column by column, each making up for the error of those ahead; "learned", up or down as
     the layer's output is nearest on the calibration data (AdaRound, arXiv 2004.10568). equalize: first even out the
-    ranges of channels of neighbouring layers (arXiv 1906.04721), where no BatchNorm lies between them. correct_bias:
-    last take the mean error of each layer's output out of its bias; layers without bias get one. search: choose the
-    scales of this package's own scalar quantizers by least squared error instead of by the greatest magnitude.
+    ranges of the weights of neighbouring layers (arXiv 1906.04721), for which BatchNorm is merged into the layer ahead
+    of it. smooth: then move that share, 0 to 1, of what the channels of activations differ in into the weights behind
+    them (SmoothQuant, arXiv 2211.10438). correct_bias: last take the mean error of each layer's output out of its
+    bias; layers without bias get one. search: choose the scales of this package's own scalar quantizers by least
+    squared error instead of by the greatest magnitude.
 
-    Raises HwgenError for an unknown method or data without frames, and UnsupportedError naming the layer whose
-    format the method does not round; otherwise as `quantize`.
+    Raises HwgenError for an unknown method, a share that is none, or data without frames, and UnsupportedError naming
+    the layer whose format the method does not round, or if torch.fx cannot trace what is to be equalized; otherwise as
+    `quantize`.
     """
     if method not in METHODS:
         raise HwgenError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
+    if smooth is not None and not 0 <= smooth <= 1:
+        raise HwgenError(f"the share that is moved from activations to weights is 0 to 1, not {smooth:g}")
     batches = _batches(calib)
     source = copy.deepcopy(model).eval()
     if equalize:
-        _equalize(source)
+        equalize_weights(source)
+    if smooth is not None:
+        smooth_activations(source, batches, smooth)
     found = quantize(source, weight, activation, **options).eval()
     with torch.no_grad():
         with calibration_mode(found):
@@ -84,15 +91,6 @@ def _batches(calib: Tensor | npt.NDArray[Any] | Iterable[Tensor]) -> list[Tensor
     if not sum(len(batch) for batch in batches):
         raise HwgenError("calibration needs at least one frame of data")
     return batches
-
-
-def _equalize(model: nn.Module) -> None:
-    """Even out ranges in place: the traced graph and the model share their layers."""
-    try:
-        graph = torch.fx.symbolic_trace(model)
-    except (torch.fx.proxy.TraceError, TypeError, RuntimeError, ValueError) as error:
-        raise UnsupportedError(f"{type(model).__name__} cannot be traced by torch.fx: {error}") from error
-    EqualizeGraph(iterations=20, merge_bias=True).apply(graph)
 
 
 def products(model: nn.Module) -> list[tuple[str, nn.Module]]:

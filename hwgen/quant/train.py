@@ -21,6 +21,7 @@ from hwgen.quant import checkpoint, trainer, weights
 from hwgen.quant.config import TrainConfig, make_config
 from hwgen.quant.data import Data
 from hwgen.quant.processes import joined
+from hwgen.quant.qonnx import write_qonnx
 from hwgen.quant.trainer import Progress
 from hwgen.tools.files import digest, write_atomic
 
@@ -129,7 +130,7 @@ def _finish(model: Any, data: Data, config: TrainConfig, folder: Path, run: trai
     place = folder / config.name
     write_arrays(place.with_name(f"{config.name}.npz"), arrays)
     weights.save(model, place.with_name(f"{config.name}.weights.npz"))
-    refused = _write_qonnx(place.with_name(f"{config.name}.onnx"), model, x[:1])
+    refused = write_qonnx(place.with_name(f"{config.name}.onnx"), model, x[:1])
     versions = {name: _version(name) for name in ("torch", "brevitas")}
     result = Trained(
         config.name,
@@ -200,53 +201,3 @@ def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomic(path, buffer.getvalue())
-
-
-def _write_qonnx(path: Path, model: Any, example: Any) -> str | None:
-    """Write the network as QONNX; the reason where QONNX, or Brevitas' export to it, cannot."""
-    import copy
-    import tempfile
-
-    import onnx
-    from brevitas.export import export_qonnx
-
-    if refused := _not_in_qonnx(model):
-        path.unlink(missing_ok=True)
-        return refused
-    with tempfile.TemporaryDirectory() as work:
-        exported = Path(work) / "network.onnx"
-        # The exporter announces its steps on stdout, which belongs to our own output; where it fails it leaves the
-        # module in its own mode.
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                export_qonnx(copy.deepcopy(model), example, str(exported))
-        except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, AssertionError) as error:
-            path.unlink(missing_ok=True)
-            return f"Brevitas does not export it: {_root(error)}"
-        write_atomic(path, onnx.load(exported).SerializeToString())
-    return None
-
-
-def _not_in_qonnx(model: Any) -> str | None:
-    """The first quantizer that Brevitas cannot say in QONNX, or a multiplier that QONNX has no word for."""
-    from brevitas.export.onnx.qonnx.manager import QONNXManager
-    from brevitas.proxy.quant_proxy import QuantProxyFromInjector
-
-    if not any(isinstance(part, QuantProxyFromInjector) and part.is_quant_enabled for part in model.modules()):
-        return "its layers are not quantized"
-    for name, part in model.named_modules():
-        if getattr(part, "multiplier", "exact") != "exact":
-            return f"layer {name!r} multiplies by {part.multiplier}"
-        if not isinstance(part, QuantProxyFromInjector) or not part.is_quant_enabled:
-            continue
-        if QONNXManager.handler_from_module(part, no_inheritance=True) is None:
-            fmt = getattr(getattr(part, "tensor_quant", None), "format", None)
-            return f"quantizer {name!r} has the format {getattr(fmt, 'name', type(part).__name__)}"
-    return None
-
-
-def _root(error: BaseException) -> str:
-    """What an exception began with."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -89,6 +89,48 @@ def test_brevitas_own_mx_minifloats() -> None:
     np.testing.assert_allclose(value, seen[list(seen)[-1]], 1e-4, 1e-5)
 
 
+def test_scales_of_blocks_that_are_not_ocps_are_refused() -> None:
+    from brevitas.core.function_wrapper import CeilSte
+    from brevitas.core.scaling import ConstScaling
+
+    module = network(MXFloat8e4m3Weight, MXFloat8e4m3Act, norm=False, group_dim=1)
+    scaling = module[0].act_quant.fused_activation_quant_proxy.tensor_quant.scaling_impl
+    scaling.restrict_clamp_scaling.restrict_value_impl.float_to_int_impl = CeilSte()
+    refused(module, r"only power-of-two scales found by OCP MX's rule \(floor\) are supported for each block")
+    plain = qnn.QuantLinear(64, 5, weight_quant=MXFloat8e4m3Weight, input_quant=quant.MXFP4Act)
+    plain.weight_quant.tensor_quant.scaling_impl = ConstScaling(torch.ones(5, 2, 1))
+    refused(plain, "its blocks' scales are found by ConstScaling, which is not known; known: StatsFromParameterScaling")
+
+
+@pytest.mark.parametrize("images", [False, True], ids=["features", "channels"])
+def test_batch_normalization_in_fixed_point(images: bool) -> None:
+    torch.manual_seed(4)
+    product = nn.Conv2d(1, 4, 3) if images else nn.Linear(36, 4)
+    norm = nn.BatchNorm2d(4) if images else nn.BatchNorm1d(4)
+    tail = [nn.Flatten(), nn.Linear(64, 3)] if images else [nn.Linear(4, 3)]
+    module = quant.quantize(nn.Sequential(product, norm, nn.ReLU(), *tail), "qfx8", "qfx8", batch_norm_bits=12)
+    x = torch.randn(80, 1, 6, 6) if images else torch.randn(80, 36)
+    for _ in range(3):
+        module(x)
+    imported = from_brevitas(module.eval(), x)
+    factors, offsets = module[1].constants()
+    node = next(node for node in imported.nodes if node.name == "1")
+    assert np.array_equal(np.ravel(node.op.mul), factors.numpy())
+    assert np.array_equal(np.ravel(node.op.add), offsets.numpy())
+    with torch.no_grad():
+        assert np.allclose(golden.predict(freeze(imported), x.numpy()), module(x).numpy(), atol=1e-5)
+
+
+def test_learned_scales_that_are_no_powers_of_two() -> None:
+    options: dict[str, Any] = {"power_of_two": False, "scaling": "learned"}
+    weight, act = quant.weight("e3m2", per_channel=True, **options), quant.activation("e3m2", **options)
+    module = network(weight, act, norm=False)
+    x = torch.randn(50, 64)
+    with torch.no_grad():
+        found = module(x).numpy()
+    assert np.allclose(golden.predict(freeze(from_brevitas(module, x)), x.numpy()), found, atol=1e-4)
+
+
 def test_windows_hold_what_the_example_met() -> None:
     module = network(quant.MXFP4Weight, quant.MXFP4Act)
     x = torch.randn(100, 64)

@@ -87,7 +87,7 @@ def test_what_training_leaves(
     assert in_process(monkeypatch, "train", config, "-o", folder, "--epochs", "2", "--seed", "3", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert {path.name for path in folder.iterdir()} == {
-        *(f"small.{kind}" for kind in ("onnx", "npz", "weights.npz", "json")),
+        *(f"small.{kind}" for kind in ("onnx", "graph.json", "npz", "weights.npz", "json")),
         *("checkpoint.pt", "best.pt", "metrics.jsonl"),
     }
     record = json.loads((folder / "small.json").read_text())

@@ -1,6 +1,9 @@
 """Quantization after training, on the handwritten digits that scikit-learn has."""
 
+import copy
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +12,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from hwgen import golden, passes
 from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.frontends.brevitas import from_brevitas
+from hwgen.quant.equalize import PRODUCTS, equalize_weights, merge_batch_norm, smooth_activations
 from hwgen.quant.ptq import METHODS, best_scale, factors, products, ptq
 from hwgen.quant.scaled import ScaledQuant
 
@@ -131,6 +137,8 @@ def test_what_is_wrong_is_named() -> None:
         ptq(trained(), x[:0])
     with pytest.raises(UnsupportedError, match=r"layer '1': rounding is learned of scalar formats, not of BlockQuant"):
         ptq(trained(), x, "mxfp4", "mxfp4", "learned")
+    with pytest.raises(HwgenError, match=r"the share that is moved from activations to weights is 0 to 1, not 2"):
+        ptq(trained(), x, smooth=2)
     assert METHODS == ("round", "gptq", "gpfq", "learned")
 
 
@@ -142,3 +150,83 @@ class Branching(nn.Module):
 def test_a_network_that_cannot_be_traced_is_not_equalized() -> None:
     with pytest.raises(UnsupportedError, match=r"Branching cannot be traced by torch.fx"):
         ptq(Branching(), torch.ones(1, 2), equalize=True)
+
+
+@functools.cache
+def perceptron() -> nn.Sequential:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    first, second = [nn.Linear(64, 32, bias=False), nn.BatchNorm1d(32), nn.ReLU()], [nn.Linear(32, 16), nn.ReLU()]
+    model = nn.Sequential(*first, *second, nn.Linear(16, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    x, y = (part[:1400] for part in digits())
+    for _ in range(5):
+        for rows in torch.arange(1400).split(50):
+            optimizer.zero_grad()
+            cross_entropy(model(x[rows]), y[rows]).backward()
+            optimizer.step()
+    # Of each hidden layer some channels are a hundred times as wide as the others, which changes nothing in float.
+    with torch.no_grad():
+        for channel in (1, 4, 7):
+            for part in (model[1].weight, model[1].bias, model[3].weight, model[3].bias):
+                part[channel] *= 100
+            model[3].weight[:, channel] /= 100
+            model[5].weight[:, channel] /= 100
+    return model.eval()
+
+
+def convolutions() -> nn.Sequential:
+    torch.manual_seed(0)
+    ahead = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2)]
+    model = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *ahead, nn.Conv2d(4, 3, 2), nn.BatchNorm2d(3), nn.Flatten())
+    model(torch.rand(50, 64))
+    return model.eval()
+
+
+@pytest.mark.parametrize(("make", "merged"), [(perceptron, ["1"]), (convolutions, ["2"])])
+def test_equalizing_and_smoothing_change_nothing_in_float(make: Callable[[], nn.Sequential], merged: list[str]) -> None:
+    x, model = digits()[0][:200], make()
+    wanted = model(x)
+    for change in (equalize_weights, lambda found: smooth_activations(found, [x], 0.5)):
+        changed = copy.deepcopy(model)
+        change(changed)
+        assert torch.allclose(changed(x), wanted, atol=1e-3)
+        products = [(old, new) for old, new in zip(model, changed, strict=True) if isinstance(new, PRODUCTS)]
+        assert not torch.equal(products[1][0].weight, products[1][1].weight)
+    changed = copy.deepcopy(model)
+    # What only a Flatten follows is left as it is.
+    assert merge_batch_norm(changed) == merged
+    assert torch.allclose(changed(x), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("layers", ["shared", "elsewhere", "untracked"])
+def test_a_batch_norm_that_cannot_be_merged_stays(layers: str) -> None:
+    linear, norm = nn.Linear(4, 4), nn.BatchNorm1d(4, track_running_stats=layers != "untracked")
+    tail = {"shared": [linear], "elsewhere": [nn.Sigmoid(), nn.Linear(4, 4)], "untracked": [nn.Linear(4, 4)]}[layers]
+    model = nn.Sequential(linear, norm, *tail).eval()
+    assert merge_batch_norm(model) == []
+    assert model[1] is norm
+
+
+@pytest.mark.parametrize("name", ["int8", "int4", "qfx8", "e2m1"])
+def test_smoothing_and_equalizing_help_where_channels_differ(name: str) -> None:
+    model, (x, y) = perceptron(), digits()
+
+    def share(**options: Any) -> float:
+        found = ptq(model, x[:256], name, name, **options)
+        return float((found(x[1400:]).argmax(1) == y[1400:]).float().mean())
+
+    best = float((model(x[1400:]).argmax(1) == y[1400:]).float().mean())
+    plain = share()
+    for options in ({"smooth": 0.5}, {"equalize": True}, {"equalize": True, "smooth": 0.5}):
+        assert share(**options) >= max(plain, best - 0.03), options
+    assert plain < best - 0.03
+
+
+def test_what_is_equalized_runs_as_the_graph_says() -> None:
+    calib = digits()[0][:128]
+    model = ptq(perceptron(), calib, "int8", "int8", equalize=True, smooth=0.5)
+    graph = passes.freeze(from_brevitas(model, calib))
+    with torch.no_grad():
+        found = model(calib)
+    assert np.allclose(golden.predict(graph, calib.numpy()), found.numpy(), atol=1e-3)
