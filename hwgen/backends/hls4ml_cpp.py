@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 
+import numpy as np
+import numpy.typing as npt
+
 from hwgen.formats import Codes, Format, Int
+from hwgen.ir import TensorType
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Table:
 class Layer:
     """One function call of an HLS project.
 
-    function: its name in the namespace hwgen, or "dense" for hls4ml's own. shape, format: of the result.
+    function: its name in the namespace hwgen or, with ::, as it is; "dense" is hls4ml's own, "reshape" no code.
+    header: a file of `hls/`, or the path of one's own. shape, format: of the result.
     constants, types: what its configuration holds (`static const` and `typedef`). tables: its arguments after both
     tensors. reuse: for "dense", how many clock cycles share a multiplier.
     """
@@ -38,6 +43,17 @@ class Layer:
     types: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     reuse: int = 1
+
+
+def table(name: str, kind: str, values: npt.ArrayLike, fmt: Int | None = None) -> Table:
+    """Constants of the C++ type `kind`, of the narrowest integers that hold them if not of `fmt`."""
+    array = np.asarray(values, dtype=np.int64)
+    return Table(name, kind, array, fmt or Int.holding(int(array.min()), int(array.max())))
+
+
+def positions(x: TensorType) -> int:
+    """How many vectors of channels a tensor holds."""
+    return x.size // x.channels
 
 
 def plain(fmt: Format) -> Int:

@@ -66,10 +66,11 @@ class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
 
     def format(self, node: Any) -> str:
         made: Layer = node.get_attr("made")
-        node.set_attr("include_header", [f"nnet_utils/{made.header}"])
+        node.set_attr("include_header", [f"nnet_utils/{Path(made.header).name}"])
         x, y = node.get_input_variable(), node.get_output_variable()
         arguments = ", ".join([x.name, y.name, *(node.get_weights(table.name).name for table in made.tables)])
-        return f"hwgen::{made.function}<{x.type.name}, {y.type.name}, config{node.index}>({arguments});"
+        function = made.function if "::" in made.function else f"hwgen::{made.function}"
+        return f"{function}<{x.type.name}, {y.type.name}, config{node.index}>({arguments});"
 
 
 def _precision(fmt: Int) -> Any:
@@ -103,6 +104,8 @@ def write_project(
     trace: its C simulation also keeps what every layer gives.
     """
     _register()
+    for header in {layer.header for layer in made if Path(layer.header).is_absolute()}:
+        get_backend(BACKEND).register_source(Path(header))
     names = identifiers([input_name, *(layer.node for layer in made)])
     entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
     precisions: dict[str, Any] = {names[0]: {"Precision": {"result": str(_precision(input_format))}}}

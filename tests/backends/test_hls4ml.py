@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from hwgen import cli, golden, ops
-from hwgen.backends import hls4ml, hls4ml_layers
+from hwgen.backends import hls4ml, hls4ml_layers, hls4ml_units
 from hwgen.backends.hls4ml_cpp import cpp, identifiers, plain
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError, UnsupportedError
 from hwgen.formats import Int, scalar
@@ -137,7 +137,7 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedError, match=r"node 'q'.*have a sign and subnormals; e2m1_nosub has not"):
         hls4ml_layers.layers(refused(("q", odd), kind=TensorType((8,), Int(4))))
     with pytest.raises(HwgenError, match="the hls4ml backend has no template for odd"):
-        hls4ml_layers._trait(SimpleNamespace(name="odd"))  # type: ignore[arg-type]
+        hls4ml_units.trait(SimpleNamespace(name="odd"))  # type: ignore[arg-type]
     greatest = ops.ArgMax()
     with pytest.raises(UnsupportedError, match=r"node 'g'.*finds the greatest of integers, not of e2m1"):
         hls4ml_layers.layers(refused(("g", greatest), kind=TensorType((8,), scalar("e2m1"))))

@@ -108,6 +108,13 @@ def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[
     return chain("s", TensorType((32,), xf), *ops_), inputs
 
 
+def depthwise(weight: str, x: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    wf, xf = scalar(weight), scalar(x)
+    reads = None if isinstance(xf, Int) else xf
+    op = ops.Depthwise(numbers(wf, (4, 9)), wf, rng.integers(-9, 9, 4), input_format=reads)
+    return chain("d", TensorType((3, 36), xf), ("d", op)), numbers(xf, (40, 3, 36), 3)
+
+
 def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
     xf, yf = scalar(x), scalar(to)
     op = ops.Table(numbers(yf, (rows, 1 << xf.bits), 6), yf)
@@ -135,6 +142,7 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         *(to_minifloats(name) for name in ("e4m3", "e2m1")),
         *(requantized(rounding, rng) for rounding in ROUNDING),
         *(fp32_sums(*pair, rng) for pair in SUMS),
+        *(depthwise(*pair, rng) for pair in (("int4", "uint4"), ("e2m1", "e4m3"), ("int3", "bipolar"))),
         looked_up("int5", "uint8", 1),
         looked_up("uint4", "e4m3", 4),
         looked_up("e2m3", "int3", 1),

@@ -44,6 +44,36 @@ void matvec(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CONFIG_
     }
 }
 
+// Channels by weights of their own. CONFIG_T: positions, channels, taps, simd (channels at a time), shift; weight_t,
+// bias_t, accum_t; x_format, w_format, product. data: channel after channel within a tap; weights: tap after tap within
+// a channel.
+template <class data_T, class res_T, typename CONFIG_T>
+void depthwise(data_T data[CONFIG_T::positions * CONFIG_T::taps * CONFIG_T::channels],
+               res_T res[CONFIG_T::positions * CONFIG_T::channels],
+               typename CONFIG_T::weight_t weights[CONFIG_T::channels * CONFIG_T::taps],
+               typename CONFIG_T::bias_t biases[CONFIG_T::channels]) {
+    static const int channels = CONFIG_T::channels, taps = CONFIG_T::taps, simd = CONFIG_T::simd;
+    typename CONFIG_T::accum_t acc[simd];
+    #pragma HLS ARRAY_PARTITION variable=acc complete
+
+    for (int position = 0; position < CONFIG_T::positions; position++) {
+        for (int first = 0; first < channels; first += simd) {
+            for (int tap = 0; tap < taps; tap++) {
+                #pragma HLS PIPELINE II=1
+                for (int lane = 0; lane < simd; lane++) {
+                    #pragma HLS UNROLL
+                    const int channel = first + lane;
+                    const typename CONFIG_T::accum_t before =
+                        tap == 0 ? typename CONFIG_T::accum_t(biases[channel]) << CONFIG_T::shift : acc[lane];
+                    acc[lane] = before + CONFIG_T::product::product(data[(position * taps + tap) * channels + channel],
+                                                                    weights[channel * taps + tap]);
+                    if (tap == taps - 1) res[position * channels + channel] = acc[lane] >> CONFIG_T::shift;
+                }
+            }
+        }
+    }
+}
+
 } // namespace hwgen
 
 #endif
