@@ -7,7 +7,7 @@ from typing import Any
 
 from hwgen.frontends import images
 from hwgen.frontends.chain import Chain, Refuse
-from hwgen.ops.join import Add, Concat
+from hwgen.ops import Add, Concat
 
 
 def append_sum(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:

@@ -4,8 +4,10 @@ A `Push` offers one beat at a clock cycle and returns the cycle in which it is a
 Push of one component from the Push of the next one. Beats are pushed in stream order.
 """
 
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from hwgen.ops.cost_window import LineBuffer
 
@@ -168,26 +170,127 @@ def window(buffer: LineBuffer, depth: int, sink: Push) -> Push:
     return push
 
 
-def spans(beats: int, timings: Sequence[Callable[[Push], Push]]) -> list[tuple[int, int]]:
-    """When each component of a chain works on one frame, the source always valid.
+def fork(sinks: Sequence[Push]) -> Push:
+    """Every beat is offered to all sinks at once, and accepted when the last of them accepts it."""
 
-    `timings` makes the Push of each component from that of the next one. The result is (the cycle that accepts its
-    first input beat, the cycle that accepts its last output beat) for each; cycle 0 is the first at the chain's input.
+    def push(offered: int) -> int:
+        return max([sink(offered) for sink in sinks])
+
+    return push
+
+
+class Queue:
+    """A FIFO (see `fifo`) whose reader takes a beat when there are others too."""
+
+    def __init__(self, size: int):
+        self.room: deque[int] = deque([0] * size)
+        self.waiting: deque[int] = deque()
+        self.free = -1
+        self.head: int | None = None
+
+    def push(self, offered: int) -> int:
+        """Offer a beat; returns the cycle that accepts it. Nothing else may be needed to tell: see `join`."""
+        accepted = max(offered, self.room.popleft())
+        self.waiting.append(accepted)
+        self._advance()
+        return accepted
+
+    def pop(self, cycle: int) -> None:
+        """The reader takes the beat at the output."""
+        self.free, self.head = cycle, None
+        self._advance()
+
+    def _advance(self) -> None:
+        if self.head is None and self.waiting:
+            self.head = max(self.waiting.popleft() + 2, self.free + 1)
+            self.room.append(self.head)
+
+
+def join(sizes: Sequence[int], turns: Sequence[int], depth: int, sink: Push, *, together: bool = True) -> list[Push]:
+    """A queue for each input, behind which beats come out `depth` clocks later: one for one of each, or in turns.
+
+    turns: beats that are taken of each input in its turn. The queues have to be so long that none is full while
+    another is empty, whatever the branches hold: see hwgen.gateware.branches.
     """
-    accepted: list[list[int]] = [[] for _ in range(len(timings) + 1)]
+    queues, enabled = [Queue(size) for size in sizes], Enabled(sink)
+    order = [n for n, count in enumerate(turns) for _ in range(count)]
+    place, free = 0, 0
 
-    def watched(push: Push, index: int) -> Push:
+    def taken() -> bool:
+        nonlocal place, free
+        here = queues if together else [queues[order[place]]]
+        heads = [queue.head for queue in here]
+        if None in heads:
+            return False
+        start = enabled.first(max([free, *(head for head in heads if head is not None)]))
+        free, place = start + 1, (place + 1) % len(order)
+        for queue in here:
+            queue.pop(start)
+        enabled.give(enabled.later(start, depth))
+        return True
+
+    def input_of(queue: Queue) -> Push:
+        def push(offered: int) -> int:
+            accepted = queue.push(offered)
+            while taken():
+                pass
+            return accepted
+
+        return push
+
+    return [input_of(queue) for queue in queues]
+
+
+@dataclass
+class Span:
+    """When a stream's beats were accepted: the first and the last of them."""
+
+    first: int = -1
+    last: int = -1
+
+    def watch(self, push: Push) -> Push:
+        """`push`, with its beats noted."""
+
         def record(offered: int) -> int:
             cycle = push(offered)
-            accepted[index].append(cycle)
+            if self.first < 0:
+                self.first = cycle
+            self.last = cycle
             return cycle
 
         return record
 
-    push = watched(lambda offered: offered, len(timings))
+
+Source = tuple[int, int]
+"""A stream: the number of the component that it comes from, -1 for the input, and of its output there."""
+
+
+def spans(
+    beats: int, timings: Sequence[Callable[..., Push | list[Push]]], sources: Sequence[Sequence[Source]]
+) -> list[tuple[int, int]]:
+    """When each component works on one frame, the source always valid.
+
+    timings: makes the Push of each component, or those of a join's inputs, from that of the next one, or those of all
+    that read a fork. sources: the streams that each component reads; components stand behind those that they read,
+    and what the last one gives is the output. The result is (the cycle that accepts its first input beat, the cycle
+    that accepts its last output beat) for each; cycle 0 is the first at the input.
+    """
+    seen: dict[Source, Span] = {(len(timings) - 1, 0): Span()}
+    pushes: dict[Source, Push] = {(len(timings) - 1, 0): seen[len(timings) - 1, 0].watch(lambda offered: offered)}
     for index in reversed(range(len(timings))):
-        push = watched(timings[index](push), index)
-    cycle = -1
-    for _ in range(beats):
-        cycle = push(cycle + 1)
-    return [(accepted[n][0], accepted[n + 1][-1]) for n in range(len(timings))]
+        sinks = [pushes[source] for source in sorted(pushes) if source[0] == index]
+        made = timings[index](sinks if len(sinks) > 1 else sinks[0])
+        for source, push in zip(sources[index], made if isinstance(made, list) else [made], strict=True):
+            seen[source] = Span()
+            pushes[source] = seen[source].watch(push)
+    # A beat is pushed through all components in one nest of calls.
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 8 * len(timings))
+    try:
+        cycle = -1
+        for _ in range(beats):
+            cycle = pushes[-1, 0](cycle + 1)
+    finally:
+        sys.setrecursionlimit(limit)
+    ends = [max(span.last for source, span in seen.items() if source[0] == index) for index in range(len(timings))]
+    return [(min(seen[source].first for source in read), end) for read, end in zip(sources, ends, strict=True)]

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from amaranth.hdl import Module
@@ -12,24 +13,28 @@ from hwgen import ops
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.gateware import matvec_placed, timing
 from hwgen.gateware.argmax import ArgMax
-from hwgen.gateware.beat import signature
+from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.block_quantize import BlockQuantize
+from hwgen.gateware.branches import Part, queue_depths
 from hwgen.gateware.decode import check_decodable
 from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
+from hwgen.gateware.fork import Fork
+from hwgen.gateware.join import JOINS, Beside, Join, Sum
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.matvec_placed import PlacedMatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
+from hwgen.gateware.timing import Source
 from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window, check_window
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.cost import check_folding, products_of, queue_depth, stream_lanes
+from hwgen.ops.cost import check_folding, input_lanes, products_of, queue_depth, stream_lanes
 from hwgen.ops.cost_window import is_wire
 from hwgen.tools.files import share
 from hwgen.tools.resources import Family
@@ -101,41 +106,35 @@ KINDS = {
     ArgMax: "argmax",
     Window: "window",
     Pool: "pool",
+    Sum: "add",
+    Beside: "concat",
+    Fork: "fork",
     Fifo: "fifo",
     Gather: "width",
     Scatter: "width",
 }
 
 
-def chain(graph: Graph) -> list[Node]:
-    """The nodes from input to output, found by tensor name; raises HwgenError unless they are one chain."""
+def check(graph: Graph, folding: Folding) -> list[Node]:
+    """The nodes; raises HwgenError naming the first that cannot be built, before anything is."""
     if not graph.is_frozen:
         raise HwgenError(f"graph {graph.name!r} is not frozen: gateware is made of integer operations only")
     graph.input_type, graph.output_type  # noqa: B018  (one of each, or an error)
-    tensor, nodes = graph.inputs[0].name, []
-    while consumers := list(graph.consumers(tensor)):
-        if len(consumers) > 1 or len(consumers[0].inputs) > 1:
-            names = ", ".join(repr(node.name) for node in consumers)
-            raise UnsupportedError(f"tensor {tensor!r} does not go to exactly one node of one input, but to {names}")
-        nodes.append(consumers[0])
-        tensor = consumers[0].output
-    if not nodes or len(nodes) != len(graph.nodes) or tensor != graph.outputs[0]:
-        raise UnsupportedError(f"graph {graph.name!r} is not one chain of nodes from its input to its output")
-    return nodes
-
-
-def check(graph: Graph, folding: Folding) -> list[Node]:
-    """The nodes of the chain; raises HwgenError naming the first that cannot be built, before anything is."""
-    nodes = chain(graph)
+    nodes = list(graph.nodes)
+    read = {graph.outputs[0], *(tensor for node in nodes for tensor in node.inputs)}
+    for tensor in graph.types:
+        if tensor not in read:
+            raise UnsupportedError(f"tensor {tensor!r} is read by no node: all that is computed must be used")
     check_folding(graph, folding)
     for node in nodes:
         x = graph.types[node.inputs[0]]
         if is_wire(node.op, x):
             continue
-        if type(node.op) not in BUILDERS:
+        if type(node.op) not in BUILDERS and type(node.op) not in JOINS:
             raise UnsupportedError(f"node {node.name!r}: no gateware computes {node.op.kind}")
         try:
-            check_decodable(x.codes_format)
+            for tensor in node.inputs:
+                check_decodable(graph.types[tensor].codes_format)
             if type(node.op) in CHECKS:
                 CHECKS[type(node.op)](node.op, x)
         except HwgenError as error:
@@ -159,19 +158,18 @@ def _convert(beats: Beats, lanes: int, queue: int = 0) -> list[wiring.Component]
     return components
 
 
-def _bridge(source: wiring.Component, node: Node, fold: Fold, x: TensorType) -> list[wiring.Component]:
-    """Components between a source and the matrix unit of a node, which reads tensor `x`.
+def _bridge(beats: Beats, node: Node, fold: Fold, x: TensorType, *, windows: bool) -> list[wiring.Component]:
+    """Components between a stream, of sliding windows perhaps, and the matrix unit of a node, which reads tensor `x`.
 
     A matrix unit takes a vector at one beat a clock, then nothing while it works on it. The queue takes what comes in
     the meantime, so that nothing before it has to wait for long, and vectors are there when the unit wants them; it
     also ends the chain of stalls. hwgen.ops.cost_layers.queue_depth tells how long it has to be for that.
     """
-    lanes = source.output.lanes
+    lanes = beats.lanes
     if products_of(node.op, x, fold) == "constant":
         # It takes a vector in every clock, so nothing waits before it.
-        return _convert(source.output, fold.simd)
-    windows = isinstance(source, Window)
-    return _convert(source.output, fold.simd, queue_depth(x, lanes, math.lcm(lanes, fold.simd), windows=windows))
+        return _convert(beats, fold.simd)
+    return _convert(beats, fold.simd, queue_depth(x, lanes, math.lcm(lanes, fold.simd), windows=windows))
 
 
 def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Family | None) -> wiring.Component:
@@ -191,65 +189,155 @@ def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Famil
     return BUILDERS[type(node.op)](node, x, lanes, folding)
 
 
-def parts(graph: Graph, folding: Folding, family: Family | None = None) -> list[tuple[wiring.Component, Node | None]]:
-    """All components in the order of the stream, each with the node it computes, or None.
+@dataclass
+class _Net:
+    """The parts as far as they are wired up, and the streams of each tensor that are not read yet, one a reader.
+
+    carried: tensors that travel on the stream of another one, since a node between passes that on as it is.
+    """
+
+    parts: list[Part]
+    streams: dict[str, list[tuple[Source, Beats]]]
+    carried: dict[str, str]
+    readers: Counter[str]
+
+    def root(self, tensor: str) -> str:
+        """The tensor on whose stream a tensor travels."""
+        return self.carried.get(tensor, tensor)
+
+    def add(self, component: wiring.Component, node: Node | None, *sources: Source) -> Source:
+        self.parts.append(Part(component, node, sources))
+        return len(self.parts) - 1, 0
+
+    def give(self, tensor: str, source: Source, beats: Beats) -> None:
+        """The stream of a tensor, forked where several read it."""
+        count = self.readers[tensor]
+        if count > 1:
+            index, _ = self.add(Fork(beats, count), None, source)
+            self.streams[tensor] = [((index, n), beats) for n in range(count)]
+        else:
+            self.streams[tensor] = [(source, beats)]
+
+    def take(self, tensor: str, between: Callable[[Beats], list[wiring.Component]]) -> Source:
+        """The stream of a tensor for its next reader, through the components that have to stand between."""
+        source, beats = self.streams[self.root(tensor)].pop(0)
+        for component in between(beats):
+            source = self.add(component, None, source)
+        return source
+
+
+def _net(graph: Graph, lanes: Mapping[str, int]) -> _Net:
+    carried: dict[str, str] = {}
+    for node in graph.nodes:
+        if node.name not in lanes:
+            carried[node.output] = carried.get(node.inputs[0], node.inputs[0])
+    read = [carried.get(tensor, tensor) for node in graph.nodes if node.name in lanes for tensor in node.inputs]
+    return _Net([], {}, carried, Counter(read))
+
+
+def parts(graph: Graph, folding: Folding, family: Family | None = None) -> list[Part]:
+    """All components, each behind those that it reads, with the node that it computes, if any.
 
     A node that leaves the stream as it is has none.
     """
     nodes = check(graph, folding)
     lanes = stream_lanes(graph, folding)
-    found: list[tuple[wiring.Component, Node | None]] = []
+    net = _net(graph, lanes)
+    start = graph.inputs[0].name
+    if net.readers[start] > 1:
+        net.give(start, (-1, 0), beats_of(graph.input_type, input_lanes(graph, folding)))
     for node in nodes:
         if node.name not in lanes:
             continue
-        x = graph.types[node.inputs[0]]
-        source = found[-1][0] if found else None
-        between: list[wiring.Component] = []
-        if source and isinstance(node.op, ops.MatVec):
-            between = _bridge(source, node, folding[node.name], x)
-        elif source:
-            between = _convert(source.output, lanes[node.name])
-        found += [(component, None) for component in between]
-        found.append((_unit(node, x, lanes[node.name], folding, family), node))
-    return found
+        types = [graph.types[tensor] for tensor in node.inputs]
+        if type(node.op) in JOINS:
+            source = _join(net, node, types, lanes[node.name])
+        else:
+            component = _unit(node, types[0], lanes[node.name], folding, family)
+            source = net.add(component, node, _ahead(net, node, types[0], component.input.lanes, folding))
+        net.give(node.output, source, net.parts[source[0]].component.output)
+    return net.parts
+
+
+def _ahead(net: _Net, node: Node, x: TensorType, lanes: int, folding: Folding) -> Source:
+    """The stream that a component of one input reads, with all that stands between it and where it comes from."""
+    tensor = net.root(node.inputs[0])
+    if tensor not in net.streams:
+        # What reads the accelerator's input alone has it as it wants it.
+        return -1, 0
+    if isinstance(node.op, ops.MatVec):
+        index, _ = net.streams[tensor][0][0]
+        windows = index >= 0 and isinstance(net.parts[index].component, Window)
+        return net.take(tensor, lambda beats: _bridge(beats, node, folding[node.name], x, windows=windows))
+    return net.take(tensor, lambda beats: _convert(beats, lanes))
+
+
+def _join(net: _Net, node: Node, types: list[TensorType], lanes: int) -> Source:
+    sources = [net.take(tensor, lambda beats: _convert(beats, lanes)) for tensor in node.inputs]
+    beats = [x.size // lanes for x in types]
+    slack = 1 if isinstance(node.op, ops.Add) else max(x.channels // lanes for x in types)
+    depths = queue_depths(net.parts, sources, beats, slack)
+    return net.add(JOINS[type(node.op)](node.op, types, lanes, depths), node, *sources)
 
 
 class Accelerator(wiring.Component):
-    """The components of a chain, connected. Ports: `i`, `o`, the streams of the whole network.
+    """Components, connected. Ports: `i`, `o`, the streams of the whole network.
 
     `latency`, `interval` and `spans` are those of `Design`.
     """
 
-    def __init__(self, components: list[tuple[str, wiring.Component]]):
+    def __init__(self, components: list[tuple[str, Part]]):
         self.components = components
-        self.input, self.output = components[0][1].input, components[-1][1].output
-        self.spans = timing.spans(self.input.beats, [component.timing for _, component in components])
+        found = [part for _, part in components]
+        self.input, self.output = found[0].component.input, found[-1].component.output
+        timings = [part.component.timing for part in found]
+        self.spans = timing.spans(self.input.beats, timings, [part.sources for part in found])
         self.latency = self.spans[-1][1]
-        self.interval = max(component.interval for _, component in components)
+        self.interval = max(part.component.interval for part in found)
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
     def elaborate(self, platform):
         m = Module()
-        for name, component in self.components:
-            m.submodules[name] = component
-        for (_, source), (_, sink) in zip(self.components, self.components[1:], strict=False):
-            wiring.connect(m, source.o, sink.i)
-        wiring.connect(m, wiring.flipped(self.i), self.components[0][1].i)
-        wiring.connect(m, self.components[-1][1].o, wiring.flipped(self.o))
+        for name, part in self.components:
+            m.submodules[name] = part.component
+        for _, part in self.components:
+            for sink, (index, output) in zip(_inputs(part.component), part.sources, strict=True):
+                if index < 0:
+                    wiring.connect(m, wiring.flipped(self.i), sink)
+                else:
+                    wiring.connect(m, _outputs(self.components[index][1].component)[output], sink)
+        wiring.connect(m, self.components[-1][1].component.o, wiring.flipped(self.o))
         return m
+
+
+def _inputs(component: wiring.Component) -> list:
+    if isinstance(component, Join):
+        return [getattr(component, f"i{n}") for n in range(len(component.inputs))]
+    return [component.i]
+
+
+def _outputs(component: wiring.Component) -> list:
+    if isinstance(component, Fork):
+        return [getattr(component, f"o{n}") for n in range(component.count)]
+    return [component.o]
 
 
 def staged(graph: Graph, folding: Folding, family: Family | None = None) -> list[tuple[Stage, wiring.Component]]:
     """The stages of the accelerator in the order of the stream, each with its component; raises as `build`."""
-    found: list[tuple[Stage, wiring.Component]] = []
+    return [(stage, part.component) for stage, part in _staged(graph, folding, family)]
+
+
+def _staged(graph: Graph, folding: Folding, family: Family | None) -> list[tuple[Stage, Part]]:
+    found: list[tuple[Stage, Part]] = []
     counts: Counter[str] = Counter()
-    for component, node in parts(graph, folding, family):
+    for part in parts(graph, folding, family):
+        component, node = part.component, part.node
         kind = KINDS[type(component)]
         name = f"{kind}{counts[kind]}"
         counts[kind] += 1
         node_name = node.name if node else None
         stage = Stage(name, kind, node_name, component.input, component.output, component.latency, component.interval)
-        found.append((stage, component))
+        found.append((stage, part))
     return found
 
 
@@ -257,8 +345,8 @@ def accelerator_of(
     graph: Graph, folding: Folding, family: Family | None = None
 ) -> tuple[Accelerator, tuple[Stage, ...]]:
     """The accelerator as a component, and its stages; raises as `build`."""
-    found = staged(graph, folding, family)
-    return Accelerator([(stage.name, component) for stage, component in found]), tuple(stage for stage, _ in found)
+    found = _staged(graph, folding, family)
+    return Accelerator([(stage.name, part) for stage, part in found]), tuple(stage for stage, _ in found)
 
 
 def build(graph: Graph, folding: Folding, family: Family | None = None) -> Design:
@@ -267,7 +355,7 @@ def build(graph: Graph, folding: Folding, family: Family | None = None) -> Desig
     family: of the FPGA, whose cells may then be instantiated; for simulators the Verilog has models of them.
 
     Raises HwgenError for a graph that is not frozen or a fold that is missing or does not divide its layer, and
-    UnsupportedError for a graph that is not a chain or a node without gateware; both name the node.
+    UnsupportedError for a tensor that nothing reads or a node without gateware; both name it.
     """
     accelerator, stages = accelerator_of(graph, folding, family)
     verilog = to_verilog(accelerator, "accel")

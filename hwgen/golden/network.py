@@ -24,8 +24,7 @@ from hwgen.golden.depthwise import depthwise_kernel
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Depthwise, Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
-from hwgen.ops.join import Add, Concat
+from hwgen.ops import Add, Concat, Depthwise, Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]

@@ -6,6 +6,7 @@ from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.depthwise import Depthwise, DepthwiseDense
 from hwgen.ops.fix import Fix
+from hwgen.ops.join import Add, Concat
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
@@ -17,9 +18,11 @@ OPS: dict[str, type[Op]] = {
     cls.__name__: cls
     for cls in (
         Activation,
+        Add,
         Affine,
         ArgMax,
         BlockQuantize,
+        Concat,
         Dense,
         Depthwise,
         DepthwiseDense,
@@ -41,9 +44,11 @@ OPS: dict[str, type[Op]] = {
 __all__ = [
     "OPS",
     "Activation",
+    "Add",
     "Affine",
     "ArgMax",
     "BlockQuantize",
+    "Concat",
     "Dense",
     "Depthwise",
     "DepthwiseDense",

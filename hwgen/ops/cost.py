@@ -24,7 +24,7 @@ from hwgen.ops.cost_layers import (
     signed_digits,
     wants_block_ram,
 )
-from hwgen.ops.cost_stream import Part, links, steps, walk
+from hwgen.ops.cost_stream import Part, first_lanes, links, steps, walk
 from hwgen.ops.matvec import MatVec
 from hwgen.tools.resources import Resources
 
@@ -36,6 +36,7 @@ __all__ = [
     "estimate",
     "estimate_node",
     "grid_bits",
+    "input_lanes",
     "lanes_behind",
     "magnitude_bits",
     "matrix_units",
@@ -71,6 +72,11 @@ def check_folding(graph: Graph, folding: Folding) -> None:
 def stream_lanes(graph: Graph, folding: Folding) -> dict[str, int]:
     """Lanes of the stream that each node reads, by node name; nodes that leave the stream as it is are left out."""
     return {step.link.node.name: step.lanes for step in steps(links(graph), folding, slowest_unit(graph, folding))}
+
+
+def input_lanes(graph: Graph, folding: Folding) -> int:
+    """Lanes of the accelerator's input where several nodes read it."""
+    return first_lanes(links(graph), folding, slowest_unit(graph, folding))
 
 
 def slowest_unit(graph: Graph, folding: Folding) -> int:

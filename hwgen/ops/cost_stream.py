@@ -1,4 +1,4 @@
-"""What stands along the stream of a chain: for each node its lanes, its clocks and its cost, from the folds.
+"""What stands along the streams of a graph: for each node its lanes, its clocks and its cost, from the folds.
 
 What a stretch between two matrix units costs depends on three numbers alone: the lanes behind the first one, the SIMD
 lanes of the second one, and the clocks of the slowest matrix unit, whose pace the windows of pools keep. That is what
@@ -8,12 +8,15 @@ lets hwgen.explore choose a folding from tables.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from hwgen.formats import Blocked
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.cost_join import JOINS, estimate_join, join_lanes, waits
 from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
 from hwgen.ops.cost_window import is_wire, line_buffer, window_lanes
 from hwgen.ops.depthwise import Depthwise
@@ -24,17 +27,29 @@ from hwgen.tools.resources import Resources
 
 @dataclass(frozen=True)
 class Link:
-    """A node that has gateware, with the types of its input and its output.
+    """A node that has gateware, with the types of its inputs and its output.
 
+    sources: tensors on whose streams its inputs come: what another link writes, or the graph's input.
     pixel: of a matrix unit, the type of the image whose sliding windows it reads; else None.
     reader: of sliding windows, the name of the matrix unit that reads them; else None.
+    waits: of a join, how much of a frame waits at each input for the others, about.
     """
 
     node: Node
-    x: TensorType
+    inputs: tuple[TensorType, ...]
     y: TensorType
+    sources: tuple[str, ...]
     pixel: TensorType | None = None
     reader: str | None = None
+    waits: tuple[Fraction, ...] = ()
+
+    @property
+    def x(self) -> TensorType:
+        return self.inputs[0]
+
+    @property
+    def is_join(self) -> bool:
+        return isinstance(self.node.op, JOINS)
 
     @property
     def is_unit(self) -> bool:
@@ -65,18 +80,26 @@ class Part(Step):
 
 
 def links(graph: Graph) -> list[Link]:
-    """The nodes of a chain that have gateware, in order; those that leave the stream as it is are left out."""
-    found: list[Link] = []
+    """The nodes that have gateware, in order; those that leave the stream as it is are left out."""
+    roots: dict[str, str] = {}
+    kept = []
     for node in graph.nodes:
-        x = graph.types[node.inputs[0]]
-        if is_wire(node.op, x):
-            continue
-        last = found[-1] if found else None
-        pixel = None
-        if last and isinstance(last.node.op, Window) and isinstance(node.op, MatVec):
-            found[-1], pixel = replace(last, reader=node.name), last.x
-        found.append(Link(node, x, graph.types[node.output], pixel))
-    return found
+        if is_wire(node.op, graph.types[node.inputs[0]]):
+            roots[node.output] = roots.get(node.inputs[0], node.inputs[0])
+        else:
+            kept.append(node)
+    waiting = waits(kept, graph.types, roots)
+    read = Counter(roots.get(tensor, tensor) for node in kept for tensor in node.inputs)
+    found: dict[str, Link] = {}
+    for node in kept:
+        sources = tuple(roots.get(tensor, tensor) for tensor in node.inputs)
+        pixel, last = None, found.get(sources[0])
+        if last and isinstance(last.node.op, Window) and isinstance(node.op, MatVec) and read[sources[0]] == 1:
+            found[sources[0]], pixel = replace(last, reader=node.name), last.x
+        inputs = tuple(graph.types[tensor] for tensor in node.inputs)
+        wait = waiting.get(node.name, ())
+        found[node.output] = Link(node, inputs, graph.types[node.output], sources, pixel, waits=wait)
+    return list(found.values())
 
 
 def first_lanes(chain: Sequence[Link], folding: Folding, slowest: int) -> int:
@@ -92,9 +115,11 @@ def first_lanes(chain: Sequence[Link], folding: Folding, slowest: int) -> int:
     return 1
 
 
-def lanes_of(link: Link, behind: int, folding: Folding, slowest: int) -> int:
-    """Lanes that a node reads; `behind`: those of the stream before it."""
-    op = link.node.op
+def lanes_of(link: Link, come: Sequence[int], folding: Folding, slowest: int) -> int:
+    """Lanes that a node reads; `come`: those of the streams before it."""
+    op, behind = link.node.op, come[0]
+    if link.is_join:
+        return join_lanes(link.node, link.inputs, come)
     if isinstance(op, MatVec):
         return folding[link.node.name].simd
     if isinstance(op, Window):
@@ -113,13 +138,14 @@ def steps(
     slowest: clocks a frame of the slowest matrix unit. lanes: of the stream that comes in; 0: the input of the whole
     accelerator, which is as wide as its first node wants.
     """
-    behind = lanes or first_lanes([*chain, *([target] if target else [])], folding, slowest)
+    start = lanes or first_lanes([*chain, *([target] if target else [])], folding, slowest)
+    behind: dict[str, int] = {}
     found = []
     for link in chain:
         op = link.node.op
-        here = lanes_of(link, behind, folding, slowest)
-        behind = lanes_behind(op, folding[link.node.name]) if isinstance(op, MatVec) else here
-        found.append(Step(link, here, behind))
+        here = lanes_of(link, [behind.get(source, start) for source in link.sources], folding, slowest)
+        behind[link.node.output] = lanes_behind(op, folding[link.node.name]) if isinstance(op, MatVec) else here
+        found.append(Step(link, here, behind[link.node.output]))
     return found
 
 
@@ -128,10 +154,19 @@ def walk(
 ) -> list[Part]:
     """The links in hardware, with what they cost; as `steps`."""
     parts: list[Part] = []
+    fold: Fold | None
+    behind: dict[str, int] = {}
     for step in steps(chain, folding, slowest, lanes, target):
-        link, come = step.link, parts[-1].behind if parts else lanes
-        if link.is_unit:
-            fold: Fold | None = folding[link.node.name]
+        link, come = step.link, behind.get(step.link.sources[0], lanes)
+        behind[link.node.output] = step.behind
+        if link.is_join:
+            fold = None
+            ways = zip(link.inputs, link.sources, strict=True)
+            before = add_up(converter(x, behind.get(way, lanes) or step.lanes, step.lanes) for x, way in ways)
+            own = estimate_join(link.node, link.inputs, link.y, step.lanes, link.waits)
+            clocks = max(link.y.size // step.lanes, 1)
+        elif link.is_unit:
+            fold = folding[link.node.name]
             before = bridge(link.x, come, step.lanes, windows=link.pixel is not None)
             _, clocks, own = unit(link, folding[link.node.name])
         else:

@@ -7,9 +7,11 @@ from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.ir import Graph, Node
 from hwgen.ops import (
     Activation,
+    Add,
     Affine,
     ArgMax,
     BlockQuantize,
+    Concat,
     Dense,
     Fix,
     MatVec,
@@ -24,7 +26,6 @@ from hwgen.ops import (
     Transpose,
     Window,
 )
-from hwgen.ops.join import Add, Concat
 from hwgen.passes.branches import readers
 from hwgen.passes.chain import read_type, refused
 

@@ -58,8 +58,8 @@ def test_what_leaves_the_stream_as_it_is_has_no_component():
     unit = ops.MatVec(np.ones((2, 24), int), Int(2))
     graph = chain(x, window(1), ops.Window((3, 4)), ops.Reshape((24,)), unit)
     found = top.parts(graph, {"matvec3": Fold(1, 6)})
-    assert [node.name for _, node in found] == ["matvec3"]
-    assert found[0][0].input.lanes == 6
+    assert [part.node.name for part in found] == ["matvec3"]
+    assert found[0].component.input.lanes == 6
 
 
 def test_lanes_of_windows_are_those_of_their_reader_or_keep_the_interval():

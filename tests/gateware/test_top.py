@@ -135,12 +135,12 @@ def chain_of(*named, outputs=None):
 REFUSED = [
     (chain_of(("relu", ops.Relu(), ("x",), "y")), {}, HwgenError, "graph 'net' is not frozen"),
     (chain_of(("odd", Strange(), ("x",), "y")), {}, UnsupportedError, "node 'odd': no gateware computes Strange"),
-    (chain_of(), {}, UnsupportedError, "graph 'net' is not one chain of nodes from its input to its output"),
+    (chain_of(), {}, UnsupportedError, "graph 'net' computes nothing: its codes come out as they went in"),
     (
         chain_of(("a", ops.ArgMax(), ("x",), "y"), ("b", ops.ArgMax(), ("x",), "z")),
         {},
         UnsupportedError,
-        "tensor 'x' does not go to exactly one node of one input, but to 'a', 'b'",
+        "tensor 'y' is read by no node: all that is computed must be used",
     ),
     (
         chain_of(("fc", ops.MatVec(np.ones((2, 4), int), Int(2)), ("x",), "y")),

@@ -1,0 +1,140 @@
+"""Where branches meet: a queue for each of the streams, then their sum, or one behind the other."""
+
+import functools
+import operator
+from types import SimpleNamespace
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hwgen.formats import Int
+from hwgen.formats.grid import grid_range
+from hwgen.gateware import timing
+from hwgen.gateware.beat import beats_of, signature
+from hwgen.gateware.decode import decode
+from hwgen.gateware.fifo import Fifo
+from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register
+from hwgen.ir import TensorType
+from hwgen.ops import Add, Concat
+
+
+class Join(wiring.Component):
+    """What sums and concatenations share: inputs `i0`, `i1`, ... with a queue each, and an output `o`.
+
+    Parameters: `op`; `inputs`, the types of the tensors; `lanes`, which divide the channels of each; `depths`, beats
+    that wait at each input for those of the others (hwgen.gateware.branches tells how many have to).
+    """
+
+    def __init__(self, op: Add | Concat, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.op, self.types = op, inputs
+        self.inputs = [beats_of(x, lanes) for x in inputs]
+        self.input, self.output = self.inputs[0], beats_of(op.infer(*inputs), lanes)
+        self.queues = [Fifo(beats, depth) for beats, depth in zip(self.inputs, depths, strict=True)]
+        self.interval = self.output.beats
+        self.latency = self.interval - 1 + 2 + self.depth
+        ports = {f"i{n}": In(signature(beats)) for n, beats in enumerate(self.inputs)}
+        super().__init__({**ports, "o": Out(signature(self.output))})
+
+    def queued(self, m):
+        """The queues' outputs, with the queues in place."""
+        for n, queue in enumerate(self.queues):
+            m.submodules[f"queue{n}"] = queue
+            wiring.connect(m, wiring.flipped(getattr(self, f"i{n}")), queue.i)
+        return [queue.o for queue in self.queues]
+
+
+class Sum(Join):
+    """y = sum over n of factors[n] * worth(x[n]), exact.
+
+    A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
+    while its output beat waits; what comes in goes on to queue up.
+    Pipeline: products (unless all inputs are integers and all factors 1), then a tree of adders, a register a level:
+    depth clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval: one beat a clock.
+    """
+
+    def __init__(self, op: Add, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.multiplies = any(f != 1 for f in op.factors) or not all(isinstance(fmt, Int) for fmt in op.formats)
+        self.depth = self.multiplies + (len(inputs) - 1).bit_length()
+        super().__init__(op, inputs, lanes, depths)
+
+    def timing(self, sink: timing.Push) -> list[timing.Push]:
+        return timing.join([queue.size for queue in self.queues], [1] * len(self.queues), self.depth, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        queues = self.queued(m)
+        meeting = SimpleNamespace(valid=Signal(name="all_there"), ready=Signal(name="taken"), p=queues[0].p)
+        m.d.comb += meeting.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues]))
+        enable = carry_frame(m, meeting, self.o, self.depth)
+        m.d.comb += [queue.ready.eq(enable & meeting.valid) for queue in queues]
+        for lane in range(self.output.lanes):
+            codes = [queue.p.lanes[lane] for queue in queues]
+            m.d.comb += self.o.p.lanes[lane].eq(self._sum(m, enable, codes, lane))
+        return m
+
+    def _sum(self, m, enable, codes, lane):
+        terms = []
+        for n, (code, factor, fmt) in enumerate(zip(codes, self.op.factors, self.op.formats, strict=True)):
+            low, high = (factor * end for end in grid_range(fmt))
+            value = Signal(range_shape(low, high), name=f"term_{lane}_{n}")
+            m.d.comb += value.eq(decode(fmt, code).worth * factor)
+            held = register(m, enable, value, f"product_{lane}_{n}") if self.multiplies else value
+            terms.append((held, low, high))
+        level = 0
+        while len(terms) > 1:
+            added = []
+            for n in range(0, len(terms), 2):
+                pair = terms[n : n + 2]
+                low, high = sum(one[1] for one in pair), sum(one[2] for one in pair)
+                value = Signal(range_shape(low, high), name=f"sum_{lane}_{level}_{n}")
+                m.d.comb += value.eq(sum((one[0] for one in pair[1:]), start=pair[0][0]))
+                added.append((register(m, enable, value, f"total_{lane}_{level}_{n}"), low, high))
+            terms, level = added, level + 1
+        return terms[0][0]
+
+
+class Beside(Join):
+    """The channels of the first tensor, then those of the next, vector by vector.
+
+    The inputs take turns. Parameters, ports: see Join. Pipeline: a register behind the queues, which take 2 clocks:
+    depth = 1. Latency: beats + 2. Interval: one output beat a clock.
+    """
+
+    depth = 1
+
+    def __init__(self, op: Concat, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.turns = [x.channels // lanes for x in inputs]
+        super().__init__(op, inputs, lanes, depths)
+
+    def timing(self, sink: timing.Push) -> list[timing.Push]:
+        return timing.join([queue.size for queue in self.queues], self.turns, self.depth, sink, together=False)
+
+    def elaborate(self, platform):
+        m = Module()
+        queues = self.queued(m)
+        last = len(queues) - 1
+        turn = Signal(range(len(queues)))
+        chosen = SimpleNamespace(valid=Signal(name="there"), ready=Signal(name="taken"), p=SimpleNamespace())
+        beat, valid = queues[0].payload.as_value(), queues[0].valid
+        for n, queue in enumerate(queues):
+            _, _, end = counter(m, queue.valid & queue.ready, self.turns[n], f"beat_{n}")
+            m.d.comb += queue.ready.eq(chosen.ready & (turn == n))
+            with m.If(queue.valid & queue.ready & end):
+                m.d.sync += turn.eq(0 if n == last else n + 1)
+            if n:
+                beat, valid = Mux(turn == n, queue.payload.as_value(), beat), Mux(turn == n, queue.valid, valid)
+        m.d.comb += chosen.valid.eq(valid)
+        chosen.p.first = (turn == 0) & queues[0].p.first
+        chosen.p.last = (turn == last) & queues[last].p.last
+        enable = carry_frame(m, chosen, self.o, self.depth)
+        width = self.output.data_bits
+        codes = register(m, enable, beat[:width], "codes")
+        m.d.comb += self.o.p.lanes.eq(codes[: self.output.lane_bits])
+        if self.output.shared:
+            m.d.comb += self.o.p.shared.eq(codes[self.output.lane_bits :])
+        return m
+
+
+JOINS = {Add: Sum, Concat: Beside}
+"""The component of each join."""

@@ -1,0 +1,89 @@
+"""What joins and forks cost: lanes, adders, and the queues in which one branch waits for the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from hwgen.formats import Blocked
+from hwgen.formats.grid import grid_range
+from hwgen.ir import Node, TensorType
+from hwgen.ops.cost_layers import BLOCK_LUTS, add_up, amount
+from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.join import Add, Concat
+from hwgen.ops.matvec import MatVec
+from hwgen.ops.window import Pool, Window
+from hwgen.tools.resources import Resources
+
+JOINS = (Add, Concat)
+
+
+def join_lanes(node: Node, inputs: Sequence[TensorType], come: Sequence[int]) -> int:
+    """Lanes of a join behind streams of `come` lanes: as many as the widest of them has, so that it keeps their pace.
+
+    Tensors side by side have lanes that divide the channels of all: the fewest of those that are no fewer.
+    """
+    widest = max(come)
+    if isinstance(node.op, Add):
+        return widest
+    whole = math.gcd(*(x.channels for x in inputs))
+    fmt = inputs[0].format
+    whole = math.gcd(whole, fmt.block.size) if isinstance(fmt, Blocked) else whole
+    return next(n for n in range(1, whole + 1) if whole % n == 0 and (n >= widest or n == whole))
+
+
+def waiting(node: Node, x: TensorType, y: TensorType) -> Fraction:
+    """About how much of a frame a layer with the queue before it has taken in and not yet given, at most."""
+    op = node.op
+    if isinstance(op, Window):
+        buffer = line_buffer(op, x, x.channels)
+        height, down = x.shape[0], len(buffer.needed)
+        return max(Fraction(old + buffer.rows, height) - Fraction(n, down) for n, old in enumerate(buffer.oldest))
+    if isinstance(op, MatVec | Pool):
+        return min(Fraction(4 * y.channels, y.size), Fraction(3))
+    return Fraction(0)
+
+
+def waits(
+    nodes: Sequence[Node], types: Mapping[str, TensorType], roots: Mapping[str, str]
+) -> dict[str, tuple[Fraction, ...]]:
+    """For each join how much of a frame waits at each of its inputs for the others.
+
+    nodes: those with gateware, in order; roots: the tensor on whose stream each tensor travels.
+    """
+    held: dict[str, Fraction] = {}
+    found = {}
+    for node in nodes:
+        come = [held.get(roots.get(tensor, tensor), Fraction(0)) for tensor in node.inputs]
+        if isinstance(node.op, JOINS):
+            found[node.name] = tuple(max(come) - one for one in come)
+            held[node.output] = max(come)
+        else:
+            held[node.output] = come[0] + waiting(node, types[node.inputs[0]], types[node.output])
+    return found
+
+
+def estimate_join(
+    node: Node, inputs: Sequence[TensorType], y: TensorType, lanes: int, wait: Sequence[Fraction]
+) -> Resources:
+    """Resources of a join on `lanes` lanes, with its queues."""
+    parts = []
+    for x, part in zip(inputs, wait, strict=True):
+        width, depth = x.codes_format.bits * lanes + 2, max(2, math.ceil(part * x.size / lanes))
+        luts = 1.5 * width * -(-depth // 16)
+        blocks = max(-(-width // 36), -(-width * depth // 18432))
+        stored = amount(bram=blocks) if luts > 2 * BLOCK_LUTS * blocks else amount(lut=luts)
+        parts += [stored, amount(lut=30, ff=width + 10)]
+    if isinstance(node.op, Add):
+        widest = max(
+            int(factor * end).bit_length()
+            for fmt, factor in zip(node.op.formats, node.op.factors, strict=True)
+            for end in grid_range(fmt)
+        )
+        adders = (len(inputs) - 1) * lanes * (max(y.codes_format.bits, widest) + 1)
+        products = sum(factor != 1 for factor in node.op.factors) * lanes * widest
+        parts.append(amount(lut=adders + products, ff=adders + products + 6))
+    else:
+        parts.append(amount(lut=lanes * y.codes_format.bits + 10, ff=lanes * y.codes_format.bits + 10))
+    return add_up(parts)
