@@ -99,6 +99,19 @@ FUNCTIONS: dict[str, str] = {
 }
 """torch functions and tensor methods, by name."""
 
+ONNX = {
+    "Elu": "elu",
+    "Gelu": "gelu",
+    "HardSwish": "hard_swish",
+    "LeakyRelu": "leaky_relu",
+    "PRelu": "leaky_relu",
+    "Sigmoid": "sigmoid",
+    "Silu": "silu",
+    "Softplus": "softplus",
+    "Tanh": "tanh",
+}
+"""ONNX operations; Silu is what x * Sigmoid(x) is read as (hwgen.frontends.onnx_fuse)."""
+
 OPTIONS = ("approximate", "inplace", "negative_slope")
 
 

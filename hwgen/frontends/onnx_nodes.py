@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwgen.frontends import images
+from hwgen.frontends import activations, images
 from hwgen.frontends.chain import (
     BATCH,
     Chain,
@@ -98,6 +98,24 @@ def _clip(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
 
 def _relu(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     chain.append(node.name, Relu(), node.outputs[0])
+
+
+def _activation(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    name, output, options = node.name, node.outputs[0], node.attributes
+    if node.op == "HardSigmoid":
+        alpha, beta = float(options.get("alpha", 0.2)), float(options.get("beta", 0.5))
+        activations.append_hard_sigmoid(chain, name, output, alpha, beta, node.refused)
+        return
+    slope = float(options.get("alpha", {"LeakyRelu": 0.01, "Elu": 1.0}.get(node.op, 0.0)))
+    if node.op == "PRelu":
+        slopes = np.unique(_all_constant(node, given[1:], "slopes")[0].value)
+        if slopes.size != 1:
+            raise node.refused(f"{slopes.size} slopes are not supported; one for all channels is")
+        slope = float(slopes[0])
+    function = activations.ONNX[node.op]
+    if node.op == "Gelu":
+        function = activations.gelu_function(str(options.get("approximate", "none")), node.refused)
+    activations.append_activation(chain, name, output, function, slope)
 
 
 def _dense(chain: Chain, node: OnnxNode, weight: Constant, transposed: bool, output: str) -> None:
@@ -305,5 +323,6 @@ IMPORTERS: dict[str, Importer] = {
     "TopK": _topk,
     "Transpose": _transpose,
     "Unsqueeze": _squeeze,
+    **dict.fromkeys((*activations.ONNX, "HardSigmoid"), _activation),
 }
 """What each ONNX operation on the network's tensor becomes."""

@@ -14,6 +14,7 @@ from hwgen.errors import UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
+from hwgen.frontends.onnx_fuse import fused
 from hwgen.frontends.onnx_nodes import IMPORTERS
 from hwgen.ir import Graph, Node
 from hwgen.ops import Dense, Quantize
@@ -26,7 +27,7 @@ def load(path: str | Path) -> Graph:
     is the batch; all other sizes must be given. Raises HwgenError naming the path if it is no ONNX file, and
     UnsupportedError naming the node for what cannot be carried to hardware.
     """
-    model = read_onnx(path)
+    model = fused(read_onnx(path))
     reader = Reader(_start(model), _constants(model))
     reader.shapes[reader.chain.tensor] = reader.chain.framed
     for node in _live(model):

@@ -196,7 +196,7 @@ def few_parameters(b: Builder) -> str:
 
 NAN, INF = float("nan"), float("inf")
 REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
-    "unknown operation": (then("Sigmoid"), r"\(Sigmoid\): this operation is not supported; known: Add, ArgMax"),
+    "unknown operation": (then("Sin"), r"\(Sin\): this operation is not supported; known: Add, ArgMax"),
     "float weights": (product(lambda b: b.const(np.ones((6, 4)))), "its weights are not quantized: no Quant node"),
     "float NaN weights": (product(lambda b: b.const(np.full((6, 4), NAN))), "its weights hold NaN or infinity"),
     "NaN weights": (product(nan_weights), r"\(Quant\): it quantizes NaN or infinity"),
