@@ -15,7 +15,7 @@ from amaranth.hdl import Const, Module, Shape, Signal, Value, unsigned
 
 from hwgen.gateware.decode import Operand
 from hwgen.gateware.pipeline import register
-from hwgen.ops.cost import magnitude_bits, signed_digits
+from hwgen.ops.cost import magnitude_bits
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,12 @@ def tree_depth(terms: int) -> int:
     return max(terms - 1, 0).bit_length()
 
 
-def offset_correction(weights: np.ndarray, step: int, offset: int, greatest: int, *, digits: bool) -> np.ndarray:
+def offset_correction(weights: np.ndarray, step: int, offset: int, greatest: int) -> np.ndarray:
     """What the partial products of each output leave out, per output: shape (out,) for weights (out, in).
 
-    `greatest` is 2**n - 1; `digits` tells that weights are split into signed digits, of which each is complemented on
-    its own.
+    `greatest` is 2**n - 1.
     """
-    negative = np.maximum(-weights, 0)
-    if digits:
-        parts = [-sum(min(sign, 0) << shift for shift, sign in signed_digits(int(w))) for w in weights.ravel()]
-        negative = np.array(parts, dtype=np.int64).reshape(weights.shape)
-    return (weights * offset - negative * step * greatest).sum(axis=1)
-
-
-def constant_terms(x: Operand, weight: int) -> list[Term]:
-    """Summands of |weight| * u for a constant weight: one for each of its signed digits."""
-    terms = []
-    for shift, sign in signed_digits(weight):
-        bits = x.bits if sign > 0 else ~x.bits
-        high = np.array([(1 << len(x.bits)) - 1])
-        terms.append(Term(bits, 0 * high, high, shift))
-    return terms
+    return (weights * offset - np.maximum(-weights, 0) * step * greatest).sum(axis=1)
 
 
 def partial_terms(x: Operand, word: Value, bits: int, column: np.ndarray) -> list[Term]:

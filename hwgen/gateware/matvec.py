@@ -7,6 +7,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
+from hwgen.errors import HwgenError
 from hwgen.formats import Int, Minifloat
 from hwgen.gateware import dot, timing
 from hwgen.gateware.arith.lmul import lmul
@@ -15,7 +16,7 @@ from hwgen.gateware.block_products import BlockBeats, block_singles, block_total
 from hwgen.gateware.decode import decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
-from hwgen.ops.cost import magnitude_bits, products_of, signed_digits
+from hwgen.ops.cost import magnitude_bits, products_of
 
 
 class MatVec(wiring.Component):
@@ -27,9 +28,9 @@ class MatVec(wiring.Component):
 
     Parameters: `op`, the type `x` of its input tensor, and `fold`, which must divide the layer.
     Ports: `i`, a stream of x.size / SIMD beats a frame; `o`, a stream of beats of PE sums.
-    Products (`products`): "constant" if there is one row of weights (PE = out, SIMD = in): adders of signed digits;
-    "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like; "blocks" for inputs in
-    blocks: a dot product of elements, moved by the scales; else "multiplier".
+    Where PE = out and SIMD = in, constant weights are adders instead: hwgen.gateware.unrolled.
+    Products (`products`): "lut" for narrow weights: partial products and adders; "codes" for L-Mul and its like;
+    "blocks" for inputs in blocks: a dot product of elements, moved by the scales; else "multiplier".
     accumulator "fp32": the sums of blocks are added in FP32, a whole addition in one clock, since the next block may
     come in the next: that clock is the longest path, whatever else the unit does. A network of MXFP6 that reaches
     82 MHz on ECP5 with exact sums, routed, reached 23 MHz with FP32, in 2.5 times the LUTs of a matrix unit.
@@ -47,6 +48,8 @@ class MatVec(wiring.Component):
         self.input = beats_of(x, fold.simd)
         self.output = beats_of(op.infer(x), fold.pe)
         self.products, self.singles = products_of(op, x, fold), op.accumulator == "fp32"
+        if self.products == "constant":
+            raise HwgenError(f"PE={fold.pe}, SIMD={fold.simd} is the whole matrix: hwgen.gateware.unrolled.ShiftAdd")
         # The elements of blocks are multiplied by themselves, whatever their scales.
         self.weights = self._rows(op.weight if self.products == "blocks" else op.worth)
         self.has_minifloats = any(isinstance(f, Minifloat) for f in (op.weight_format, x.codes_format))
@@ -65,11 +68,8 @@ class MatVec(wiring.Component):
         return array.reshape(shape).transpose(0, 2, 1, 3).reshape(-1, pe, simd)
 
     def _choose_levels(self) -> int:
-        """Register levels from the operands to the products (constants and blocks: to the sum)."""
+        """Register levels from the operands to the products (blocks: to the sum)."""
         kind = self.products
-        if kind == "constant":
-            digits = [[len(signed_digits(int(w))) for w in lane] for lane in self.weights[0]]
-            return max(dot.tree_depth(sum(lane)) for lane in digits) or 1
         if kind == "blocks":
             self.dots = [element_dot(self.op, self.fold.simd) for _ in range(self.fold.pe)]
             return self.dots[0].latency + 1 + self.singles
@@ -142,12 +142,11 @@ class MatVec(wiring.Component):
         codes = self._codes(beat)
         lanes = [decode(self.x.codes_format, code) for code in codes]
         totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)
-        if self.products not in ("constant", "lut"):
+        if self.products != "lut":
             return self.op.bias, totals
         # Partial products leave out the operands' offset, and their step, a power of two.
-        x, digits = lanes[0], self.products == "constant"
-        greatest = (1 << len(x.bits)) - 1
-        left_out = dot.offset_correction(self.op.worth, x.step, x.offset, greatest, digits=digits)
+        x = lanes[0]
+        left_out = dot.offset_correction(self.op.worth, x.step, x.offset, (1 << len(x.bits)) - 1)
         return self.op.bias + left_out, [total.shift_left(x.step.bit_length() - 1) for total in totals]
 
     def _issue(self, m, enable) -> tuple[Flags, Value, Value]:
@@ -206,12 +205,6 @@ class MatVec(wiring.Component):
     def _dot_products(self, m, enable, row, lanes) -> list[Value]:
         """The sum over the SIMD lanes for each PE lane, `levels` enabled clocks after the operands."""
         width = self.output.bits
-        if self.products == "constant":
-            terms = [
-                [t for x, w in zip(lanes, weights, strict=True) for t in dot.constant_terms(x, int(w))]
-                for weights in self.weights[0]
-            ]
-            return [dot.add_tree(m, enable, t, self.levels, width, f"tree_{pe}").full for pe, t in enumerate(terms)]
         kinds = {"lut": self._lut_products, "multiplier": self._multiplier_products, "codes": self._code_products}
         product = kinds[self.products]
         totals = []

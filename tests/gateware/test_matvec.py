@@ -6,6 +6,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Int
 from hwgen.gateware.decode import decode
 from hwgen.gateware.matvec import MatVec
+from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.ir import Fold, TensorType
 from tests.gateware.bench import check, random_codes, stream
 
@@ -33,6 +34,11 @@ FORMATS = [
 ]
 
 
+def unit(op, x, fold):
+    """The component that a network has for such a unit."""
+    return ShiftAdd(op, x) if fold == Fold(*op.weight.shape) else MatVec(op, x, fold)
+
+
 def layer(out, inner, weight, x, rng, *, bias=True, positions=()):
     fmt = formats.get(weight)
     biases = rng.integers(-30, 30, out) if bias else np.zeros(1)
@@ -44,7 +50,7 @@ def layer(out, inner, weight, x, rng, *, bias=True, positions=()):
 def test_every_fold_gives_the_golden_sums(out, inner, pe, simd, rng):
     op, x = layer(out, inner, "int4n", "uint4", rng)
     codes = random_codes(x.format, (5, inner), rng)
-    check(lambda: MatVec(op, x, Fold(pe, simd)), op.run(codes), codes)
+    check(lambda: unit(op, x, Fold(pe, simd)), op.run(codes), codes)
 
 
 @pytest.mark.parametrize(("weight", "x"), FORMATS)
@@ -52,7 +58,7 @@ def test_every_fold_gives_the_golden_sums(out, inner, pe, simd, rng):
 def test_signed_unsigned_and_bipolar_operands(weight, x, fold, rng):
     op, kind = layer(4, 6, weight, x, rng, bias=weight != "int8")
     codes = random_codes(kind.format, (4, 6), rng)
-    check(lambda: MatVec(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.6, 0.5)))
+    check(lambda: unit(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.6, 0.5)))
 
 
 def test_positions_share_the_weights_and_one_frame(rng):
@@ -74,7 +80,7 @@ def test_zero_weights_give_the_bias(fold):
     op = ops.MatVec(np.zeros((2, 4), int), Int(4), np.array([3, -5]))
     x = TensorType((4,), Int(4, is_signed=False))
     codes = np.arange(8).reshape(2, 4)
-    check(lambda: MatVec(op, x, fold), op.run(codes), codes)
+    check(lambda: unit(op, x, fold), op.run(codes), codes)
 
 
 def test_no_clock_is_lost_when_the_source_is_slow_only_while_it_is_not_needed(rng):
@@ -88,6 +94,12 @@ def test_a_fold_that_does_not_divide_the_layer_is_refused(rng):
     op, x = layer(4, 6, "int4", "uint4", rng)
     with pytest.raises(HwgenError, match=r"folding must divide the layer: PE=3 into 4 outputs, SIMD=1 into 6 inputs"):
         MatVec(op, x, Fold(3, 1))
+
+
+def test_a_whole_matrix_of_constants_is_no_work_for_it(rng):
+    op, x = layer(4, 6, "int4n", "uint4", rng)
+    with pytest.raises(HwgenError, match=r"PE=4, SIMD=6 is the whole matrix: hwgen.gateware.unrolled.ShiftAdd"):
+        MatVec(op, x, Fold(4, 6))
 
 
 def test_a_format_without_decoder_is_refused():

@@ -7,10 +7,10 @@ from hwgen import ops
 from hwgen.formats import get
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.gateware.decode import decode
-from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.ir import Fold, TensorType
 from tests.gateware.bench import check
+from tests.gateware.test_matvec import unit
 from tests.ops.test_minifloats import PAIRS, network, numbers
 
 STALLS = ((1.0, 1.0), (0.6, 0.5))
@@ -22,7 +22,7 @@ def test_matrix_units_take_every_pair(weight, x, multiplier, fold):
     graph = network(weight, x, multiplier)
     op = graph.nodes[0].op
     codes = numbers(get(x), (4, 8), 5)
-    check(lambda: MatVec(op, graph.input_type, fold), op.run(codes), codes, stalls=STALLS)
+    check(lambda: unit(op, graph.input_type, fold), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize("name", ["e4m3", "e3m2", "e2m1"])

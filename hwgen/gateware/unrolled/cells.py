@@ -7,6 +7,7 @@ complements negative numbers go into the two places below the lowest bit.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 
@@ -15,7 +16,7 @@ from hwgen.gateware.pipeline import range_shape
 from hwgen.gateware.unrolled.plan import Adder, first_bit
 from hwgen.gateware.unrolled.share import bits
 
-Bit = Value | int
+Bit: TypeAlias = Value | int
 """A bit, or the constant that it is."""
 
 
@@ -93,7 +94,7 @@ def _column(m: Module, found: list[tuple[Bit, int]], saved: Bit, name: str, *, l
     inputs = [(bit, turn) for bit, turn in found if not isinstance(bit, int)]
     turns = [turn for _, turn in inputs]
     bits_in = [bit for bit, _ in inputs]
-    before = [] if isinstance(saved, int) else [saved]
+    before: list[Value] = [] if isinstance(saved, int) else [saved]
 
     def ones(bits_of: Sequence[int]) -> int:
         return fixed + sum(bit ^ turn for bit, turn in zip(bits_of, turns, strict=True))

@@ -1,6 +1,6 @@
 """From shared rows to adders: trees of two or three operands, with exact ranges, levels and pipeline stages."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,20 +83,19 @@ def _lowest(number: int) -> int:
     return (number & -number).bit_length() - 1
 
 
-@dataclass(frozen=True)
-class _Item:
-    """A term of a sum on its way through the tree; `value` None: the constant `form`."""
+Order = Callable[[int, int, int], tuple[int, ...]]
+"""A key to sort terms by, from their level, shift and bits."""
 
-    value: int | None
-    shift: int
-    sign: int
-    low: int
-    high: int
-    level: int
+ORDERS: tuple[Order, ...] = (
+    lambda level, shift, width: (level, shift + width, shift),
+    lambda level, shift, width: (level, shift, width),
+    lambda level, shift, width: (shift + width, level),
+    lambda level, shift, width: (shift, width, level),
+)
 
-    @property
-    def width(self) -> int:
-        return bits(self.low, self.high) + self.shift
+
+Form = tuple[np.ndarray, int]
+"""A value as a linear form: coefficients of the inputs, and a constant."""
 
 
 class _Builder:
@@ -105,8 +104,7 @@ class _Builder:
     def __init__(self, ranges: Sequence[tuple[int, int]], arity: int):
         self.ranges, self.arity = tuple(ranges), arity
         self.low, self.high = (np.array(ends, dtype=object) for ends in zip(*ranges, strict=True))
-        # The linear form of each value: coefficients of the inputs, and a constant.
-        self.forms: list[tuple[np.ndarray, int]] = [(row, 0) for row in np.eye(len(ranges), dtype=np.int64)]
+        self.forms: list[Form] = [(row, 0) for row in np.eye(len(ranges), dtype=np.int64)]
         self.adders: list[Adder] = []
         self.level = [0] * len(ranges)
 
@@ -133,38 +131,55 @@ class _Builder:
         self.level.append(level)
         return len(self.forms) - 1
 
-    def tree(self, terms: Iterable[Operand], constant: int, *, signed: bool) -> Operand:
+    def tree(self, terms: Sequence[Operand], constant: int, *, signed: bool) -> Operand:
         """One operand that is the sum of `terms` and `constant`; of sign 1 unless `signed` allows -1.
 
-        Terms of the lowest level and the fewest bits are added first, two where otherwise an adder of two would be
-        left over for wider ones.
+        Of several orders the one with the fewest levels is taken, of those with as many the one with the fewest LUTs.
         """
+        found: list[tuple[int, int, int, Operand, list[Adder], list[Form]]] = []
+        for order in ORDERS:
+            for positive in (False, True):
+                start = len(self.adders)
+                one = self._tree(terms, constant, order, positive=positive, signed=signed)
+                made = self.adders[start:]
+                luts = sum(lut_bits(adder, self.bounds) for adder in made)
+                forms = self.forms[len(self.ranges) + start :]
+                found.append((self.level[one.value], luts, len(found), one, made, forms))
+                self._forget(start)
+        *_, one, made, forms = min(found, key=lambda item: item[:3])
+        self.adders += made
+        self.forms += forms
+        self.level += [adder.level for adder in made]
+        return one
+
+    def _forget(self, start: int) -> None:
+        """Take back the adders from `start` on."""
+        del self.adders[start:], self.forms[len(self.ranges) + start :], self.level[len(self.ranges) + start :]
+
+    def _tree(self, terms: Sequence[Operand], constant: int, order: Order, *, positive: bool, signed: bool) -> Operand:
+        """`tree` in one order: the first are added first, two where otherwise an adder of two would be left over for
+        wider ones; the constant last. positive: the operands of the last adder are made to be positive."""
         items = list(terms)
-        if constant:
-            items.append(Operand(-1, 0, 1))
-        while len(items) > 1:
-            items.sort(key=self._order)
-            size = 2 if self.arity == 2 or len(items) % 2 == 0 else 3
-            group, items = items[:size], items[size:]
-            items.append(self._combined(group, constant, last=not items and not signed))
+        count = len(items) + bool(constant)
+        while len(items) > 1 or (constant and count > 1):
+            items.sort(key=lambda one: order(self.level[one.value], one.shift, bits(*self.bounds(one.value))))
+            size = 2 if self.arity == 2 or count % 2 == 0 else 3
+            here = constant if count <= size else 0
+            group, items = items[: size - bool(here)], items[size - bool(here) :]
+            count -= size - 1
+            items.append(self._combined(group, here, last=not signed and (count == 1 or (positive and count <= 3))))
         (last,) = items
         if last.sign < 0 and not signed:
             return Operand(self.add([last], 0), 0, 1)
         return last
 
-    def _order(self, one: Operand) -> tuple[int, int, int]:
-        if one.value < 0:
-            return 0, 0, 0
-        return self.level[one.value], one.shift + bits(*self.bounds(one.value)), one.shift
-
     def _combined(self, group: list[Operand], constant: int, *, last: bool) -> Operand:
-        """The sum of a group as an operand; Operand(-1, ...) stands for the constant."""
-        shift = min((one.shift for one in group if one.value >= 0), default=0)
-        here = constant if any(one.value < 0 for one in group) else 0
-        if here:
-            shift = min(shift, _lowest(here))
-        operands = [Operand(one.value, one.shift - shift, one.sign) for one in group if one.value >= 0]
-        here >>= shift
+        """The sum of a group and a constant as an operand; `last`: of sign 1 if that can be."""
+        shift = min(one.shift for one in group)
+        if constant:
+            shift = min(shift, _lowest(constant))
+        operands = [Operand(one.value, one.shift - shift, one.sign) for one in group]
+        here = constant >> shift
         # What is left over of the last adder's sign has to be put right by another one.
         all_negative = len(operands) == 3 and all(one.sign < 0 for one in operands)
         sign = 1 if last and not all_negative else self._sign(operands, here)
@@ -203,7 +218,7 @@ def build(shared: Shared, bias: np.ndarray, ranges: Sequence[tuple[int, int]], a
             found.append(Operand(one.value, one.shift + shift, one.sign * sign))
         return found
 
-    for row in shared.pairs:
+    for row in shared.sums:
         place.append(builder.tree(operands(row), 0, signed=True))
     outputs: list[Operand | int] = []
     for row, constant in zip(shared.rows, bias, strict=True):
