@@ -86,7 +86,7 @@ def compile(  # noqa: A001  (the command's name)
 
     made = cli_backends.for_backend(context, backend, design).accelerator(model, build)
     if not cli_backends.is_native(backend):
-        cli_backends.compile_project(made, out, as_json)
+        cli_backends.compile_project(made, out, as_json, backend)
         return
     data = inputs.read_data(input, model)
     made.write(out, data.x if data else None, frames or 16, seed)
@@ -121,7 +121,7 @@ def verify(
 
     made = cli_backends.for_backend(context, backend, design).accelerator(model, build)
     if not cli_backends.is_native(backend):
-        found = cli_backends.verify_project(made, model, input, frames, seed)
+        found = cli_backends.verify_project(made, model, input, frames, seed, backend)
         console.print_json(found) if as_json else cli_backends.print_verified(found)
         return
     data = inputs.read_data(input, model)

@@ -56,6 +56,9 @@ BOARDS = {
 # Run with -P: beside it stands this file, which FINN's own package would be taken for.
 _DRIVER = Path(__file__).with_name("finn_driver.py")
 
+STEP = "finn: "
+"""How the driver's lines begin that tell FINN's steps."""
+
 TIMEOUT = 3600.0
 
 
@@ -136,7 +139,7 @@ def python() -> Path:
 def generate(folder: Path | str, on_line: child.OnLine | None = None, timeout: float = TIMEOUT) -> Path:
     """Run FINN on a project until every node is RTL, and stitch that; gives rtl/accel.sv. Log: finn.log.
 
-    on_line sees FINN's lines; those that begin with "finn: " tell the step. Raises ToolMissingError without FINN's
+    on_line sees FINN's lines; those that begin with STEP tell the step. Raises ToolMissingError without FINN's
     environment, ToolFailedError with FINN's last lines and its log's path, UnsupportedError for a node that FINN makes
     in HLS; what `write` wrote stays.
     """
@@ -164,8 +167,9 @@ def _environment() -> dict[str, str]:
 
 
 def _step(log: Path) -> str:
-    steps = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line[:6] == "finn: "]
-    return f"step {steps[-1].removeprefix('finn: ')}" if steps else "its start"
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    steps = [line.removeprefix(STEP) for line in lines if line.startswith(STEP)]
+    return f"step {steps[-1]}" if steps else "its start"
 
 
 def read_graph(folder: Path | str) -> Graph:
@@ -241,6 +245,12 @@ def verify(
     for result in results:
         check(result)
     return results[0]
+
+
+def stand_ins(folder: Path | str) -> list[str]:
+    """FINN's nodes that are HLS, and hwgen's own SystemVerilog in the stitched RTL: maximum pools."""
+    nodes = finn_stitch.read_nodes(Path(folder))
+    return [entry["name"] for entry in nodes if entry["kind"] in finn_stitch.STAND_INS]
 
 
 def synthesis(folder: Path | str) -> tuple[list[Path], str]:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 
-from hwgen import golden, ops
+from hwgen import cli, golden, ops
 from hwgen.backends import finn, finn_fold, finn_onnx, finn_patch, finn_stitch
 from hwgen.errors import HwgenError, ToolFailedError, ToolMissingError, UnsupportedError
 from hwgen.flow.boards import load_board
+from hwgen.flow.simulator import OnProgress
 from hwgen.formats import Int, scalar
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, Op, TensorType, Value
 from hwgen.ops import MatVec
+from hwgen.tools.files import write_atomic
 from tests.conftest import chain, random_mlp
 
 BOARD = load_board("ultra96")
@@ -361,3 +365,74 @@ def test_black_boxes_are_yosys_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finn_stitch, "CELLS", {"DSP99": "cells_xtra.v"})
     with pytest.raises(HwgenError, match=r"cells_xtra\.v has no module DSP99"):
         finn_stitch.blackboxes()
+
+
+@pytest.fixture
+def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    write_atomic(tmp_path / "graph.json", json.dumps(random_mlp(SIZES).to_json()))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["hwgen", *words])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        streams = capsys.readouterr()
+        return int(ended.value.code or 0), streams.out, " ".join(streams.err.split())
+
+    return run
+
+
+def test_the_command_line_without_finn_and_vivado(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("HWGEN_FINN_ENV", "none")
+    monkeypatch.setattr(finn.shutil, "which", lambda name: None)
+    for words, want, message in (
+        (("compile", "-o", "prj"), 5, "make it with: make finn-env; the project in prj is written"),
+        (("verify",), 5, "make it with: make finn-env"),
+        (("build", "-o", "prj2"), 5, "vivado is not installed or not on the PATH: the FINN project in prj2 is written"),
+        (("compile", "-o", "prj3", "--board", "ulx3s"), 1, "the FINN backend makes projects for AMD parts; ulx3s has"),
+    ):
+        code, _, err = hwgen(words[0], "graph.json", "--backend", "finn", *words[1:])
+        assert (code, message in err) == (want, True), err
+    assert (tmp_path / "prj" / "model.onnx").is_file()
+    assert (tmp_path / "prj2" / "build.json").is_file()
+    monkeypatch.setattr(finn, "build", lambda folder: folder / "finn-build")
+    assert (
+        "built in prj2/finn-build (log: prj2/finn-build.log)"
+        in hwgen("build", "graph.json", "--backend", "finn", "-o", "prj2")[1]
+    )
+    out = hwgen("build", "graph.json", "--backend", "finn", "-o", "prj2", "--json")[1]
+    assert json.loads(out)["folder"] == "prj2/finn-build"
+
+
+def test_the_command_line_tells_what_finn_made(hwgen, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    def generate(folder: Path, on_line: object) -> None:
+        assert callable(on_line)
+        on_line("finn: 4/11 convert_to_hw")
+        on_line("chatter")
+        reports = Path(folder) / "finn" / "report"
+        reports.mkdir(parents=True)
+        speed = {"critical_path_cycles": 20, "max_cycles": 8}
+        (reports / "estimate_network_performance.json").write_text(json.dumps(speed))
+        total = {"LUT": 7.0, "DSP": 3.0, "BRAM_18K": 1.0}
+        (reports / "estimate_layer_resources.json").write_text(json.dumps({"total": total}))
+        (Path(folder) / "nodes.json").write_text(json.dumps([{"name": "Pool_hls_0", "kind": "Pool_hls"}]))
+
+    def verify(folder: Path, x: object, simulators: Path, runs: object, on_progress: OnProgress) -> object:
+        on_progress(5, 100)
+        return SimpleNamespace(latency=21, interval=8.0)
+
+    monkeypatch.setattr(finn, "generate", generate)
+    monkeypatch.setattr(finn, "verify", verify)
+    code, out, err = hwgen("compile", "graph.json", "--backend", "finn", "-o", "prj")
+    assert code == 0, err
+    assert "stitched in prj/rtl/accel.sv" in out
+    assert "interval 8 cycles" in out
+    assert "FINN: step 4/11 convert_to_hw" in err
+    assert "chatter" not in err
+    facts = json.loads(hwgen("compile", "graph.json", "--backend", "finn", "-o", "prj", "--json")[1])
+    assert (facts["estimates"]["lut"]["value"], facts["stand_ins"], facts["mhz"]) == (7, ["Pool_hls_0"], 200)
+    code, out, err = hwgen("verify", "graph.json", "--backend", "finn")
+    assert "bit-exact: FINN's RTL in build/" in out
+    assert "6 runs; latency 21 cycles" in out
+    assert "node Pool_hls_0 is HLS in FINN" in out
+    assert "simulating: 600 of 600 frames" in err
