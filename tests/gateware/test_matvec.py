@@ -8,6 +8,7 @@ from hwgen.gateware.decode import decode
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.ir import Fold, TensorType
+from hwgen.ops.cost import products_of
 from tests.gateware.bench import check, random_codes, stream
 
 FOLDS = [
@@ -36,7 +37,7 @@ FORMATS = [
 
 def unit(op, x, fold):
     """The component that a network has for such a unit."""
-    return ShiftAdd(op, x) if fold == Fold(*op.weight.shape) else MatVec(op, x, fold)
+    return ShiftAdd(op, x) if products_of(op, x, fold) == "constant" else MatVec(op, x, fold)
 
 
 def layer(out, inner, weight, x, rng, *, bias=True, positions=()):
