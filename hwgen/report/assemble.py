@@ -14,7 +14,7 @@ from hwgen.flow.boards import Board
 from hwgen.flow.result import COMPONENTS
 from hwgen.ir import Folding, Graph, Node
 from hwgen.ir.figure import Figure, Source
-from hwgen.ops import MatVec, cost
+from hwgen.ops import MatVec, Table, Thresholds, cost
 from hwgen.report.evaluate import host_text
 from hwgen.report.model import (
     Accuracy,
@@ -180,12 +180,16 @@ def _formats(graph: Graph, node: Node | None) -> dict[str, Any]:
     found: dict[str, Any] = {"input_format": x.name, "output_format": y.name}
     if isinstance(node.op, MatVec):
         found |= {"weight_format": node.op.weight_format.name, "accumulator_bits": y.bits}
+    if isinstance(node.op, Table):
+        found |= {"entries": node.op.entries, "entry_bits": y.bits}
+    if isinstance(node.op, Thresholds):
+        found |= {"entries": int(node.op.thresholds.size), "entry_bits": x.bits}
     return found
 
 
 def _resources(graph: Graph, board: Board, folding: Folding, built: Mapping[str, Any]) -> tuple[Resource, ...]:
     routed = built.get("resources")
-    estimate = cost.estimate(graph, folding)
+    estimate = cost.estimate(graph, folding, board.family)
     rows = []
     for kind, unit in RESOURCES.items():
         available = int(getattr(board.resources, kind))

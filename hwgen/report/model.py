@@ -121,6 +121,7 @@ class Layer:
 
     start, end: cycles after the first input beat at which this stage takes its first beat and gives its last one, in
     the first frame, without stalls. cycles: clock cycles that it is busy with each frame.
+    entries, entry_bits: of a table or of thresholds: numbers that it stores, and bits of each.
     """
 
     name: str
@@ -138,6 +139,14 @@ class Layer:
     input_format: str | None = None
     output_format: str | None = None
     accumulator_bits: int | None = None
+    entries: int | None = None
+    entry_bits: int | None = None
+
+    @property
+    def kind_text(self) -> str:
+        """The kind, with the size of what it looks up or compares with."""
+        size = f" ({self.entries:,} x {self.entry_bits} bits)" if self.entries is not None else ""
+        return self.kind + size
 
 
 @dataclass(frozen=True)

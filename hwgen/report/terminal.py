@@ -59,7 +59,7 @@ def _layers(report: Report) -> Table:
     for name in ("PE", "SIMD", "acc bits", "cycles", "LUT", "FF", "BRAM", "DSP"):
         table.add_column(name, justify="right")
     for layer in report.layers:
-        table.add_row(escape(layer.name), escape(layer.kind), *_cells(layer))
+        table.add_row(escape(layer.name), escape(layer.kind_text), *_cells(layer))
     return table
 
 

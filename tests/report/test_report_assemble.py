@@ -42,6 +42,10 @@ def test_nothing_but_the_design_is_known(made, tmp_path):
     fc0 = report.layers[0]
     assert (fc0.name, fc0.pe, fc0.simd, fc0.weight_format, fc0.input_format) == ("fc0", 2, 4, "int4n", "uint4")
     assert fc0.accumulator_bits == made[0].types["fc0_out"].codes_format.bits
+    act0 = next(layer for layer in report.layers if layer.name == "act0")
+    op, sums = made[0].nodes[1].op, made[0].types["fc0_out"].codes_format
+    assert (act0.entries, act0.entry_bits) == (op.thresholds.size, sums.bits)
+    assert act0.kind_text == f"thresholds ({op.thresholds.size:,} x {sums.bits} bits)"
     assert max(layer.end.value or 0 for layer in report.layers) == made[1].latency
     write(report, tmp_path)
 
