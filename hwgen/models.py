@@ -26,8 +26,17 @@ DIGITS_HIDDEN = (32, 32)
 TFC_HIDDEN = (64, 64, 64)
 FLOAT = "float32"
 ZOO = Path(__file__).parent / "zoo"
-TRAINED = ("tfc-w2a2", "tfc-w1a1")
-"""Networks that come with weights; beside each, how it was trained and how well it does."""
+TRAINED = (
+    "tfc-w2a2",
+    "tfc-w1a1",
+    "digits-mlp",
+    "fmnist-int4",
+    "fmnist-e3m2",
+    "fmnist-mxfp4",
+    "fmnist-mxint8",
+    "fmnist-dfp16",
+)
+"""Names of trained networks that come with weights; beside each, how it was trained and how well it does."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +77,18 @@ def load(place: str | Path) -> Any:
     from hwgen.quant import weights
 
     if str(place) in TRAINED:
-        return weights.load(build(str(place)), ZOO / f"{place}.npz")
-    records = [path for path in sorted(Path(place).glob("*.json")) if path.with_suffix(".weights.npz").is_file()]
-    if len(records) != 1:
-        raise HwgenError(f"{place} is neither one of {', '.join(TRAINED)} nor the folder of one trained network")
-    config = json.loads(records[0].read_text())["config"]
-    module = build(config["model"], config["weight"], config["activation"], config["multiplier"])
-    return weights.load(module, records[0].with_suffix(".weights.npz"))
+        config, stored = record(str(place))["config"], ZOO / f"{place}.npz"
+    else:
+        found = [path for path in sorted(Path(place).glob("*.json")) if path.with_suffix(".weights.npz").is_file()]
+        if len(found) != 1:
+            raise HwgenError(f"{place} is neither one of {', '.join(TRAINED)} nor the folder of one trained network")
+        config, stored = json.loads(found[0].read_text())["config"], found[0].with_suffix(".weights.npz")
+    return weights.load(build(config["model"], config["weight"], config["activation"], config["multiplier"]), stored)
+
+
+def record(name: str) -> dict[str, Any]:
+    """What `hwgen train` left of a network of TRAINED: its configuration, accuracy on the held-out data, versions."""
+    return dict(json.loads((ZOO / f"{name}.json").read_text()))
 
 
 def find(name: str) -> Model:
