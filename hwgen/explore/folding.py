@@ -209,7 +209,10 @@ def given(graph: Graph, folding: Folding) -> Choice:
     weight = (
         None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
     )
-    interval = max([part.clocks for part in parts if isinstance(part.link.node.op, MatVec | Window)], default=1)
+    interval = max(
+        [part.clocks for part in parts if part.link.is_join or isinstance(part.link.node.op, MatVec | Window)],
+        default=1,
+    )
     return Choice(dict(folding), interval, layers, resources, weight, None)
 
 
@@ -222,7 +225,7 @@ def _layer(part: Part) -> Layer:
 
 
 def _chosen(graph: Graph, known: Tables, found: Found, *, proven: bool = True) -> Choice:
-    folding = {name: option.fold for name, option in zip(known.names, found.options, strict=True)}
+    folding = {known.names[number]: found.options[number].fold for number in known.matrix_units}
     choice = given(graph, folding)
     return Choice(
         folding, choice.interval, choice.layers, choice.resources, choice.cost, optimal=proven and found.optimal
@@ -238,7 +241,10 @@ def _check_reach(known: Tables, interval: int, mhz: float | None) -> None:
         return
     rate = f" ({mhz * 1e6 / nearest:,.0f} frames/s)" if mhz else ""
     why = f"so an interval of {interval} is out of reach; the nearest is {nearest}{rate}"
-    for name, options in zip(known.names, known.units, strict=True):
+    for name, kind, options in zip(known.names, known.kinds, known.units, strict=True):
+        if kind == "join" and min(option.cycles for option in options) == nearest:
+            lanes = max(option.behind for option in options)
+            raise HwgenError(f"node {name!r} takes {nearest} clocks a frame on {lanes} lanes, {why}")
         if min(option.cycles for option in options) == nearest:
             most = min(options, key=lambda one: (one.cycles, -one.fold.pe * one.fold.simd)).fold
             raise HwgenError(

@@ -1,18 +1,27 @@
-"""What a folding is chosen from: tables of the folds of each matrix unit, and of what stands between two of them."""
+"""What a folding is chosen from: tables of the folds of each matrix unit, and of what stands between two of them.
+
+Branches make it a graph. Its stations are the matrix units, and where streams fork and join; stretches lead from one to
+the next. A join has the lanes that the widest of its streams asks for, a fork those of the stream that comes.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from hwgen.errors import UnsupportedError
 from hwgen.ir import Fold, Graph
-from hwgen.ops.cost_layers import add_up, bridge
-from hwgen.ops.cost_stream import Link, divisors, folds, links, unit, walk
+from hwgen.ops.cost_join import estimate_join, join_lanes
+from hwgen.ops.cost_layers import add_up, bridge, converter
+from hwgen.ops.cost_stream import Link, Part, divisors, first_lanes, folds, links, unit, walk
 from hwgen.ops.cost_window import line_buffer
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Resources
+
+Kind = Literal["unit", "join", "fork"]
 
 KINDS = ("lut", "ff", "bram", "dsp")
 Amounts = tuple[int, int, int, int]
@@ -21,7 +30,8 @@ Amounts = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Option:
-    """One fold of a matrix unit. cycles: of the unit. behind: lanes of its sums' stream. used: the unit's own cost."""
+    """One way to make a station. fold: of a matrix unit; of a join or a fork, (1, lanes). cycles: a frame, 1 of a fork.
+    behind: lanes of the stream behind. used: the station's own cost."""
 
     fold: Fold
     cycles: int
@@ -40,10 +50,11 @@ class Slow:
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands between two matrix units, by their lanes and the pace of the whole.
+    """What stands between two stations, by their lanes and the pace of the whole.
 
-    behind: lanes behind the first unit, 0 at the graph's input. simd: of the second unit, 0 at the output. pace: the
-    slowest matrix unit takes so many clocks or more. slow: the slowest windows among it, if any.
+    behind: lanes behind the first one, 0 at the graph's input. simd: of the second one (the SIMD of a matrix unit), 0
+    at the output. pace: the slowest matrix unit takes so many clocks or more. slow: the slowest windows among it, if
+    any. asks: whether it is for this stream that a join behind it has so many lanes.
     """
 
     behind: int
@@ -51,6 +62,7 @@ class Cell:
     pace: int
     used: Amounts
     slow: Slow | None = None
+    asks: bool = False
 
     @property
     def clocks(self) -> int:
@@ -59,17 +71,26 @@ class Cell:
 
 @dataclass(frozen=True)
 class Stretch:
-    """All cells between two matrix units. paces: those that make a difference, ascending; the first one is 1."""
+    """All cells between two stations, by their numbers; None is the graph's input, or its output.
 
+    paces: those that make a difference, ascending; the first one is 1.
+    """
+
+    source: int | None
+    target: int | None
     paces: tuple[int, ...]
     cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The matrix units by name with their options; the stretches: before the first, between, behind the last."""
+    """The stations by name with their kinds and options, each behind those that lead to it; the stretches.
+
+    In a chain the stations are the matrix units; stretches: before the first, between, behind the last.
+    """
 
     names: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     units: tuple[tuple[Option, ...], ...]
     stretches: tuple[Stretch, ...]
 
@@ -77,25 +98,133 @@ class Tables:
     def paces(self) -> list[int]:
         return sorted({pace for stretch in self.stretches for pace in stretch.paces})
 
+    @property
+    def matrix_units(self) -> list[int]:
+        """The numbers of the matrix units."""
+        return [number for number, kind in enumerate(self.kinds) if kind == "unit"]
+
+
+Way = tuple[int | None, tuple[Link, ...]]
+"""A stream: the station that it comes from, None for the input, and the links since."""
+
 
 def tables(graph: Graph) -> Tables:
-    """The tables of a frozen chain; raises UnsupportedError that names a node without gateware."""
-    chain = links(graph)
-    places = [place for place, link in enumerate(chain) if link.is_unit]
-    units, names = [], []
-    for place, after in itertools.pairwise([*places, len(chain)]):
-        link = chain[place]
-        names.append(link.node.name)
-        units.append(tuple(_option(link, fold) for fold in folds(link, chain[place + 1 : after])))
-    stretches = []
-    for number in range(len(places) + 1):
-        start = places[number - 1] + 1 if number else 0
-        stop = places[number] if number < len(places) else len(chain)
-        lanes = sorted({one.behind for one in units[number - 1]}) if number else [0]
-        simds = sorted({one.fold.simd for one in units[number]}) if number < len(places) else [0]
-        target = chain[stop] if number < len(places) else None
-        stretches.append(_stretch(chain[start:stop], target, lanes, simds))
-    return Tables(tuple(names), tuple(units), tuple(stretches))
+    """The tables of a frozen graph; raises UnsupportedError that names a node without gateware."""
+    survey = _Survey(links(graph))
+    start = graph.inputs[0].name
+    survey.goes_on(start, (None, ()), graph.input_type.channels)
+    for link in survey.links:
+        if link.is_unit:
+            survey.unit(link)
+        elif link.is_join:
+            survey.join(link)
+        else:
+            source, between = survey.ways[link.sources[0]]
+            survey.goes_on(link.node.output, (source, (*between, link)), graph.input_type.channels)
+    ends = [way for tensor, way in survey.ways.items() if not survey.readers[tensor]]
+    for way in ends:
+        survey.stretch(way, None, [0])
+    return Tables(tuple(survey.names), tuple(survey.kinds), tuple(survey.options), tuple(survey.stretches))
+
+
+class _Survey:
+    """The tables as far as the links have been walked. ways: the stream of each tensor, by name.
+
+    entry: the station, a fork, whose lanes are those of the graph's input. There they are not known yet, but chosen to
+    suit `first`, the first matrix unit or windows.
+    """
+
+    def __init__(self, walked: Sequence[Link]):
+        self.links = walked
+        self.readers = Counter(source for link in walked for source in link.sources)
+        self.first = next((link for link in walked if link.is_unit or isinstance(link.node.op, Window)), None)
+        self.entry: int | None = None
+        self.ways: dict[str, Way] = {}
+        self.names: list[str] = []
+        self.kinds: list[Kind] = []
+        self.options: list[tuple[Option, ...]] = []
+        self.stretches: list[Stretch] = []
+
+    def station(self, name: str, kind: Kind, options: Iterable[Option]) -> int:
+        self.names.append(name)
+        self.kinds.append(kind)
+        self.options.append(tuple(options))
+        return len(self.names) - 1
+
+    def lanes(self, source: int | None) -> list[int]:
+        return [0] if source is None else sorted({one.behind for one in self.options[source]})
+
+    def goes_on(self, tensor: str, way: Way, channels: int) -> None:
+        """A stream behind a link, or the input of so many channels: where several read it, a station."""
+        if self.readers[tensor] < 2:
+            self.ways[tensor] = way
+            return
+        source, between = way
+        paces = _paces(between)
+        starts = divisors(channels) if source is None else self.lanes(source)
+        walked = [(start, pace, walk(between, {}, pace, start)) for start in starts for pace in paces]
+        ends = [parts[-1].behind if parts else start for start, _, parts in walked]
+        number = self.station(tensor, "fork", [Option(Fold(1, n), 1, n, (0, 0, 0, 0)) for n in sorted(set(ends))])
+        behind = [0 if source is None else start for start, _, _ in walked]
+        cells = [
+            Cell(come, end, pace, _used(parts), _slow(parts))
+            for come, end, (_, pace, parts) in zip(behind, ends, walked, strict=True)
+        ]
+        self.entry = number if source is None else self.entry
+        self.stretches.append(Stretch(source, number, paces, tuple(cells)))
+        self.ways[tensor] = number, ()
+
+    def unit(self, link: Link) -> None:
+        """A matrix unit."""
+        options = [_option(link, fold) for fold in folds(link, self._followers(link.node.output))]
+        number = self.station(link.node.name, "unit", options)
+        self.stretch(self.ways[link.sources[0]], link, sorted({one.fold.simd for one in options}))
+        self.ways[link.node.output] = number, ()
+
+    def join(self, link: Link) -> None:
+        """A join, of all numbers of lanes that one of its streams may ask for."""
+        ways = [self.ways[source] for source in link.sources]
+        asked = {
+            join_lanes(link.node, link.inputs, [_behind(walk(between, {}, pace, come), come)])
+            for source, between in ways
+            for come in self.lanes(source)
+            for pace in _paces(between)
+        }
+        options = [
+            Option(
+                Fold(1, n),
+                max(link.y.size // n, 1),
+                n,
+                _amounts(estimate_join(link.node, link.inputs, link.y, n, link.waits)),
+            )
+            for n in sorted(asked)
+        ]
+        number = self.station(link.node.name, "join", options)
+        for place, way in enumerate(ways):
+            self.stretch(way, link, sorted(asked), place)
+        self.ways[link.node.output] = number, ()
+
+    def stretch(self, way: Way, target: Link | None, simds: Sequence[int], place: int = 0) -> None:
+        """The cells from a station to the newest one, `target` (its input number `place`), or to the output."""
+        source, between = way
+        paces = _paces(between)
+        # Only who reads the input first has a say in its lanes.
+        tells = source is not None and source == self.entry and self.first in (*between, target)
+        cells = []
+        for behind, simd, pace in itertools.product(self.lanes(source), simds, paces):
+            cell = _cell(between, target, behind, simd, pace, place)
+            folding = {target.node.name: Fold(1, simd)} if target else {}
+            if cell and not (tells and behind != first_lanes([*between, *_one(target)], folding, pace)):
+                cells.append(cell)
+        self.stretches.append(Stretch(source, None if target is None else len(self.names) - 1, paces, tuple(cells)))
+
+    def _followers(self, tensor: str) -> list[Link]:
+        """The links behind a tensor, up to the next matrix units."""
+        found: list[Link] = []
+        for link in self.links:
+            if not link.is_unit and any(source == tensor for source in link.sources):
+                found += [link, *self._followers(link.node.output)]
+        return found
 
 
 def _option(link: Link, fold: Fold) -> Option:
@@ -103,14 +232,8 @@ def _option(link: Link, fold: Fold) -> Option:
     return Option(fold, cycles, behind, _amounts(own))
 
 
-def _stretch(between: Sequence[Link], target: Link | None, lanes: Sequence[int], simds: Sequence[int]) -> Stretch:
-    """The cells between a matrix unit with `lanes` behind it and the next one, `target`, None at the output."""
-    paces = _paces(between)
-    keys = itertools.product(lanes, simds, paces)
-    return Stretch(paces, tuple(_cell(between, target, *key) for key in keys))
-
-
-def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, pace: int) -> Cell:
+def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, pace: int, place: int) -> Cell | None:
+    """One cell; None where a stream asks for more lanes than a join has."""
     folding = {target.node.name: Fold(1, simd)} if target else {}
     parts = walk(between, folding, pace, behind, target)
     for part in parts:
@@ -118,13 +241,32 @@ def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, 
             raise UnsupportedError(
                 f"node {part.link.node.name!r}: no gateware computes {part.link.node.op.kind}, so its cost is not known"
             )
-    used = [part.resources for part in parts]
-    if target:
-        come = parts[-1].behind if parts else behind
+    used, come, asks = [part.resources for part in parts], _behind(parts, behind), False
+    if target and target.is_join:
+        wanted = join_lanes(target.node, target.inputs, [come])
+        if wanted > simd:
+            return None
+        used, asks = [*used, converter(target.inputs[place], come, simd)], wanted == simd
+    elif target:
         used.append(bridge(target.x, come, simd, windows=target.pixel is not None))
+    return Cell(behind, simd, pace, _amounts(add_up(used)), _slow(parts), asks)
+
+
+def _behind(parts: Sequence[Part], lanes: int) -> int:
+    return parts[-1].behind if parts else lanes
+
+
+def _used(parts: Sequence[Part]) -> Amounts:
+    return _amounts(add_up(part.resources for part in parts))
+
+
+def _slow(parts: Sequence[Part]) -> Slow | None:
     windows = [Slow(p.clocks, p.link.node.name, p.lanes) for p in parts if isinstance(p.link.node.op, Window)]
-    slow = max(windows, key=lambda one: one.clocks, default=None)
-    return Cell(behind, simd, pace, _amounts(add_up(used)), slow)
+    return max(windows, key=lambda one: one.clocks, default=None)
+
+
+def _one(target: Link | None) -> list[Link]:
+    return [target] if target else []
 
 
 def _paces(between: Sequence[Link]) -> tuple[int, ...]:

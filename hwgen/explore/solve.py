@@ -12,11 +12,11 @@ import itertools
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from hwgen.errors import HwgenError
-from hwgen.explore.options import Amounts, Cell, Option, Stretch, Tables
+from hwgen.explore.options import Amounts, Cell, Option, Tables
 from hwgen.ops.cost_layers import BLOCK_LUTS
 
 if TYPE_CHECKING:
@@ -140,13 +140,22 @@ def _sum(terms: Iterable[tuple[int, IntVar]]) -> LinearExpr | int:
 def _flow(
     model: CpModel, kept: Tables, units: Sequence[Sequence[IntVar]], stretches: Sequence[Sequence[IntVar]]
 ) -> None:
-    """One option of each unit and one cell of each stretch, which agree about the lanes between them."""
+    """One option of each station and one cell of each stretch, which agree about the lanes between them."""
     for variables in (*units, *stretches):
         model.add_exactly_one(variables)
-    for place, (options, variables) in enumerate(zip(kept.units, units, strict=True)):
-        before, after = kept.stretches[place], kept.stretches[place + 1]
-        _agree(model, [o.fold.simd for o in options], variables, [c.simd for c in before.cells], stretches[place])
-        _agree(model, [o.behind for o in options], variables, [c.behind for c in after.cells], stretches[place + 1])
+    asking: dict[int, list[IntVar]] = defaultdict(list)
+    for stretch, variables in zip(kept.stretches, stretches, strict=True):
+        if stretch.source is not None:
+            behind = [option.behind for option in kept.units[stretch.source]]
+            _agree(model, behind, units[stretch.source], [cell.behind for cell in stretch.cells], variables)
+        if stretch.target is not None:
+            simds = [option.fold.simd for option in kept.units[stretch.target]]
+            _agree(model, simds, units[stretch.target], [cell.simd for cell in stretch.cells], variables)
+            asking[stretch.target] += [var for cell, var in zip(stretch.cells, variables, strict=True) if cell.asks]
+    # A join has no more lanes than one of its streams asks for.
+    for number, kind in enumerate(kept.kinds):
+        if kind == "join":
+            model.add(sum(asking[number]) >= 1)
 
 
 def _agree(
@@ -167,8 +176,8 @@ def _paces(
     for pace in kept.paces[1:]:
         reached[pace] = model.new_bool_var("")
         slower = [
-            [var for option, var in zip(options, variables, strict=True) if option.cycles >= pace]
-            for options, variables in zip(kept.units, units, strict=True)
+            [var for option, var in zip(kept.units[number], units[number], strict=True) if option.cycles >= pace]
+            for number in kept.matrix_units
         ]
         for some in slower:
             model.add(sum(some) <= reached[pace])
@@ -205,10 +214,10 @@ def _pruned(tables: Tables, goal: Goal, clocks: int | None, limited: bool) -> Ta
                 groups[key].append(((*speed, *worth), option))
         units.append(tuple(option for group in groups.values() for option in _front(group)))
     stretches = [
-        Stretch(stretch.paces, tuple(cell for cell in stretch.cells if clocks is None or cell.clocks <= clocks))
+        replace(stretch, cells=tuple(cell for cell in stretch.cells if clocks is None or cell.clocks <= clocks))
         for stretch in tables.stretches
     ]
-    return Tables(tables.names, tuple(units), tuple(stretches))
+    return replace(tables, units=tuple(units), stretches=tuple(stretches))
 
 
 def _front(group: list[tuple[tuple[int, ...], Option]]) -> list[Option]:
