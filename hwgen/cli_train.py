@@ -110,6 +110,9 @@ def quantize(
     A .pt file is a whole module, as torch.save(model, path) writes it; it is a pickle, which runs code: open only
     files that you trust. Accuracy is that on the frames of --calib, of which the first 512 calibrate.
     """
+    from hwgen.quant.train import hush
+
+    hush()
     from hwgen import posttrain
 
     with console.progress(f"quantizing to {to}"):

@@ -46,6 +46,9 @@ def quantize_file(
         raise HwgenError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     data = inputs.read_data(calib, calib)
     assert data is not None
+    if not np.isfinite(data.x).all():
+        frame = int(np.argwhere(~np.isfinite(data.x))[0][0])
+        raise HwgenError(f"frame {frame} of {calib} holds NaN or infinity")
     x = torch.from_numpy(np.ascontiguousarray(data.x, dtype=np.float32))
     module = read_module(model)
     name = f"{Path(model).stem}-{weight}"

@@ -103,7 +103,7 @@ def train(job: Job, folder: Path, progress: Progress | None = None, restart: boo
     """
     import torch
 
-    _hush()
+    hush()
     config = job.config
     torch.set_num_threads(config.threads)
     with joined(config.device) as group:
@@ -148,7 +148,7 @@ def _finish(model: Any, data: Data, config: TrainConfig, folder: Path, run: trai
     return result
 
 
-def _hush() -> None:
+def hush() -> None:
     """Leave out what the libraries say about optional packages that nothing here needs."""
     warnings.filterwarnings("ignore", message="fast_hadamard_transform package not found")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, ToolMissingError
+from hwgen.quant import data
 from hwgen.quant.config import TrainConfig, make_config, read_config
+from hwgen.quant.train import load_recipe
 
 GIVEN = {
     "name": "net",
@@ -69,3 +72,23 @@ def test_bad_files(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(HwgenError, match=r"a\.toml is not TOML: "):
         read_config(path)
+
+
+def test_recipes_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("NAME = 1")
+    (tmp_path / "lacks.py").write_text("import no_such_package")
+    (tmp_path / "half.py").write_text("NAME = 'half'\nEPOCHS = 1\nBATCH = 2\n")
+    for name, error, message in (
+        ("none.py", HwgenError, r"none.py: there is no such recipe"),
+        ("a.txt", HwgenError, r"a.txt: a recipe is a Python file"),
+        ("lacks.py", ToolMissingError, r"lacks.py: No module named 'no_such_package'; training needs the extra"),
+        ("half.py", HwgenError, r"half.py: a recipe defines model, .*; model, data, LEARNING_RATE is missing"),
+    ):
+        with pytest.raises(error, match=message):
+            load_recipe(tmp_path / name)
+
+
+def test_digits_need_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ToolMissingError, match=r"the digits data set: .*; it needs the extra hwgen\[train\]"):
+        data.digits()

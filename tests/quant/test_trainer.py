@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +141,12 @@ def test_broken_checkpoints_are_refused(data: Data, tmp_path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(HwgenError, match=r"checkpoint.pt is not a whole checkpoint: .*--restart begins anew"):
             fit(data, tmp_path, epochs=1)
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        (largest, *_) = sorted(archive.infolist(), key=lambda entry: -entry.file_size)
+        start = raw.index(archive.read(largest))
+    path.write_bytes(raw[:start] + bytes([raw[start] ^ 1]) + raw[start + 1 :])
+    with pytest.raises(HwgenError, match=r"checkpoint.pt is not a whole checkpoint: \S+ is damaged; --restart begins"):
+        fit(data, tmp_path, epochs=1)
     torch.save([1], path)
     with pytest.raises(HwgenError, match="holds a list, not a checkpoint"):
         fit(data, tmp_path, epochs=1)
