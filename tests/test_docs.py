@@ -97,8 +97,9 @@ SETUP: dict[str, Callable[[], None]] = {"model.onnx": tiny_qonnx}
 
 
 def run_python(page: Path, block: Block, namespace: dict[str, object]) -> None:
-    # Empty lines ahead of the code make tracebacks show the page's own line numbers.
-    code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+    # Empty lines ahead of the code make tracebacks show the page's own line numbers. It is not this file's annotations
+    # that it has.
+    code = compile("\n" * (block.line - 1) + block.code, str(page), "exec", dont_inherit=True)
     exec(code, namespace)
 
 
