@@ -21,6 +21,7 @@ from hwgen.ops import cost
 from hwgen.ops.cost_layers import add_up
 from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Resources
 
@@ -210,7 +211,7 @@ def given(graph: Graph, folding: Folding) -> Choice:
         None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
     )
     interval = max(
-        [part.clocks for part in parts if part.link.is_join or isinstance(part.link.node.op, MatVec | Window)],
+        [part.clocks for part in parts if part.link.is_join or isinstance(part.link.node.op, MatVec | Upsample | Window)],
         default=1,
     )
     return Choice(dict(folding), interval, layers, resources, weight, None)

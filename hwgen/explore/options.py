@@ -17,7 +17,8 @@ from hwgen.ir import Fold, Graph
 from hwgen.ops.cost_join import estimate_join, join_lanes
 from hwgen.ops.cost_layers import add_up, bridge, converter
 from hwgen.ops.cost_stream import Link, Part, divisors, first_lanes, folds, links, unit, walk
-from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.cost_window import line_buffer, row_buffer
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Resources
 
@@ -261,7 +262,9 @@ def _used(parts: Sequence[Part]) -> Amounts:
 
 
 def _slow(parts: Sequence[Part]) -> Slow | None:
-    windows = [Slow(p.clocks, p.link.node.name, p.lanes) for p in parts if isinstance(p.link.node.op, Window)]
+    windows = [
+        Slow(p.clocks, p.link.node.name, p.lanes) for p in parts if isinstance(p.link.node.op, Window | Upsample)
+    ]
     return max(windows, key=lambda one: one.clocks, default=None)
 
 
@@ -275,6 +278,8 @@ def _paces(between: Sequence[Link]) -> tuple[int, ...]:
     for link in between:
         if isinstance(link.node.op, Window) and link.reader is None:
             found |= {line_buffer(link.node.op, link.x, n).interval for n in divisors(link.x.channels)}
+        if isinstance(link.node.op, Upsample):
+            found |= {row_buffer(link.node.op, link.x, n).interval for n in divisors(link.x.channels)}
     return tuple(sorted(found))
 
 

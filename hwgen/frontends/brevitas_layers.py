@@ -34,6 +34,7 @@ from hwgen.frontends.chain import (
     append_clip,
     append_dense,
 )
+from hwgen.frontends.upsamples import upsample_function, upsample_layer
 from hwgen.ir import Array
 from hwgen.ops import ArgMax, Quantize, Relu, Softmax
 
@@ -299,6 +300,9 @@ MODULES: dict[str, LayerImporter] = {
     "QuantSigmoid": _quant_activation,
     "QuantTanh": _quant_activation,
     "Softmax": _softmax,
+    "QuantUpsample": upsample_layer,
+    "QuantUpsamplingNearest2d": upsample_layer,
+    "Upsample": upsample_layer,
     **{kind: _activation(kind) for kind in activations.LAYERS},
     "TruncAvgPool2d": _trunc_mean,
 }
@@ -381,6 +385,7 @@ FUNCTIONS: dict[str, FunctionImporter] = {
     "flatten": _flatten_function,
     "float": _ignored,
     "getattr": _attribute,
+    "interpolate": upsample_function,
     "mul": _operator("mul"),
     "reshape": _view,
     "softmax": _softmax_function,

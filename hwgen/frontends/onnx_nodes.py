@@ -20,6 +20,7 @@ from hwgen.frontends.chain import (
 )
 from hwgen.frontends.constants import Constant, axes_of, quantizer
 from hwgen.frontends.onnx_file import OnnxNode
+from hwgen.frontends.upsamples import upsample_onnx
 from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
 
 
@@ -317,12 +318,14 @@ IMPORTERS: dict[str, Importer] = {
     "ReduceMean": _global_mean,
     "Relu": _relu,
     "Reshape": _reshape,
+    "Resize": upsample_onnx,
     "Softmax": _softmax,
     "Squeeze": _squeeze,
     "Sub": _arithmetic,
     "TopK": _topk,
     "Transpose": _transpose,
     "Unsqueeze": _squeeze,
+    "Upsample": upsample_onnx,
     **dict.fromkeys((*activations.ONNX, "HardSigmoid"), _activation),
 }
 """What each ONNX operation on the network's tensor becomes."""

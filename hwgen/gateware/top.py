@@ -30,6 +30,7 @@ from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.timing import Source
 from hwgen.gateware.unrolled import ShiftAdd
+from hwgen.gateware.upsample import Upsample, check_upsample
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window, check_window
@@ -84,11 +85,12 @@ BUILDERS = {
     ops.Fix: lambda node, x, lanes, folding: Fix(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
     ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
+    ops.Upsample: lambda node, x, lanes, folding: Upsample(node.op, x, lanes),
     ops.Pool: lambda node, x, lanes, folding: Pool(node.op, x, lanes),
 }
 
 # What is looked at before anything is built: each raises HwgenError for an operation that cannot be.
-CHECKS = {ops.Window: check_window, ops.Pool: check_pool}
+CHECKS = {ops.Window: check_window, ops.Upsample: check_upsample, ops.Pool: check_pool}
 
 MODELS = {"CARRY8": "cells_xcup.sv", "DSP48E2": "dsp_xcup.sv"}
 """Files of rtl/ with models of cells, by a cell that tells that they are needed."""
@@ -105,6 +107,7 @@ KINDS = {
     Fix: "fix",
     ArgMax: "argmax",
     Window: "window",
+    Upsample: "upsample",
     Pool: "pool",
     Sum: "add",
     Beside: "concat",

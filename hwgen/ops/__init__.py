@@ -12,6 +12,7 @@ from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Tran
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
 
 OPS: dict[str, type[Op]] = {
@@ -37,6 +38,7 @@ OPS: dict[str, type[Op]] = {
         Table,
         Thresholds,
         Transpose,
+        Upsample,
         Window,
     )
 }
@@ -63,6 +65,7 @@ __all__ = [
     "Table",
     "Thresholds",
     "Transpose",
+    "Upsample",
     "Window",
     "integer_range",
 ]

@@ -14,13 +14,14 @@ from hwgen.formats.multiply import span
 from hwgen.ir import Fold, Node, TensorType
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
-from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.cost_window import line_buffer, row_buffer
 from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.fix import Fix
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
 
@@ -113,6 +114,8 @@ def estimate_node(node: Node, x: TensorType, lanes: int, fold: Fold | None = Non
         return _argmax(x, lanes)
     if isinstance(node.op, Window):
         return _window(node.op, x, lanes)
+    if isinstance(node.op, Upsample):
+        return _upsample(node.op, x, lanes)
     if isinstance(node.op, Pool):
         return _pool(node.op, x, lanes)
     return Resources(None, None, None, None, None)
@@ -315,6 +318,14 @@ def _window(op: Window, x: TensorType, lanes: int) -> Resources:
     padded = any(op.padding)
     control = amount(lut=5 + 8.2 * steps + 1.75 * padded * place, ff=4 + 2 * steps + (3.3 + 1.15 * padded) * place)
     return add_up([_memory(width, buffer.depth), amount(lut=width * padded), control])
+
+
+def _upsample(op: Upsample, x: TensorType, lanes: int) -> Resources:
+    """The buffer of rows, and the counters that walk through it."""
+    buffer = row_buffer(op, x, lanes)
+    counts = (*op.factors, *x.shape[:2], x.channels // lanes)
+    steps, place = sum((count - 1).bit_length() for count in counts), max(1, (buffer.depth - 1).bit_length())
+    return add_up([_memory(_word(x, lanes), buffer.depth), amount(lut=5 + 6 * steps, ff=4 + 2 * steps + 3.3 * place)])
 
 
 def _pool(op: Pool, x: TensorType, lanes: int) -> Resources:

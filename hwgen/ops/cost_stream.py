@@ -18,9 +18,10 @@ from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_join import JOINS, estimate_join, join_lanes, waits
 from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
-from hwgen.ops.cost_window import is_wire, line_buffer, window_lanes
+from hwgen.ops.cost_window import is_wire, line_buffer, row_buffer, upsample_lanes, window_lanes
 from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
 
@@ -124,6 +125,8 @@ def lanes_of(link: Link, come: Sequence[int], folding: Folding, slowest: int) ->
         return folding[link.node.name].simd
     if isinstance(op, Window):
         return window_lanes(op, link.x, behind, _reader_fold(link, folding), slowest)
+    if isinstance(op, Upsample):
+        return upsample_lanes(op, link.x, behind, slowest)
     if isinstance(op, Pool):
         return math.gcd(behind, link.x.channels // op.taps)
     return behind
@@ -191,6 +194,8 @@ def clocks_of(link: Link, lanes: int) -> int:
     """Clocks a frame of a node that is no matrix unit: a beat each, in or out, whichever are more."""
     if isinstance(link.node.op, Window):
         return line_buffer(link.node.op, link.x, lanes).interval
+    if isinstance(link.node.op, Upsample):
+        return row_buffer(link.node.op, link.x, lanes).interval
     return max(link.x.size // lanes, 1)
 
 

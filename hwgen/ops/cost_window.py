@@ -14,6 +14,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Blocked
 from hwgen.ir import Fold, Op, TensorType
 from hwgen.ops.real import Reshape
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window, windows
 
 TURN = 6
@@ -116,6 +117,36 @@ def line_buffer(op: Window, x: TensorType, lanes: int) -> LineBuffer:
         input_beats=incoming,
         output_beats=outgoing,
     )
+
+
+def row_buffer(op: Upsample, x: TensorType, lanes: int) -> LineBuffer:
+    """The buffer of rows of images `x` that are repeated; "windows" are rows of the larger image.
+
+    One row is read while the next one comes, and more where rows are so short that the turn of a row takes longer.
+    Raises HwgenError if the lanes do not divide the channels.
+    """
+    height, width, channels = x.shape
+    if channels % lanes:
+        raise HwgenError(f"lanes of images must divide the channels of a pixel: {lanes} lanes, {channels} channels")
+    down, across = op.factors
+    row_beats = width * channels // lanes
+    spare = (down * across - 1) * row_beats
+    incoming = height * row_beats
+    return LineBuffer(
+        needed=(1,) * (height * down),
+        freed=(*(0,) * (down - 1), 1) * height,
+        rows=2 if spare >= TURN else 3 + TURN // (row_beats * down * across),
+        row_beats=row_beats,
+        input_beats=incoming,
+        output_beats=incoming * down * across,
+    )
+
+
+def upsample_lanes(op: Upsample, x: TensorType, lanes: int, interval: int) -> int:
+    """The fewest lanes, a multiple of the `lanes` of the stream before, that keep the interval; else all channels."""
+    whole = math.gcd(x.channels, x.format.block.size) if isinstance(x.format, Blocked) else x.channels
+    choices = [n for n in range(lanes, whole + 1, lanes) if whole % n == 0]
+    return next((n for n in choices if row_buffer(op, x, n).interval <= interval), choices[-1])
 
 
 def window_lanes(op: Window, x: TensorType, lanes: int, fold: Fold | None, interval: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.host import split_input, split_output
-from hwgen.passes.images import absorb_transposes, order_pools, pad_codes
+from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import reorder
 from hwgen.passes.requantize import absorb_requantizers
@@ -18,6 +18,7 @@ from hwgen.passes.verify import verify
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (
     tidy,
+    order_upsamples,
     order_pools,
     absorb_transposes,
     reorder,
@@ -71,6 +72,7 @@ __all__ = [
     "freeze",
     "lower_dense",
     "order_pools",
+    "order_upsamples",
     "pad_codes",
     "reorder",
     "split_argmax",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hwgen.formats import Codes
 from hwgen.ir import Node, TensorType
-from hwgen.ops import Activation, Affine, Pool, Quantize, Relu, Reshape, Window
+from hwgen.ops import Activation, Affine, Pool, Quantize, Relu, Reshape, Upsample, Window
 from hwgen.passes.chain import refused
 from hwgen.passes.curve import enclosure
 
@@ -52,10 +52,19 @@ def exactly(nodes: Sequence[Node], types: Sequence[TensorType], codes: Codes, pl
         # Padding that no number is less than has no place.
         inside = [at for at in taps if _source(nodes[-2], types[len(nodes) - 2], at) is not None]
         return max(before(at) for at in inside)
+    if isinstance(op, Upsample):
+        return before(_repeated(op, x, place))
     if isinstance(op, Window):
         source = _source(node, x, place)
         return Fraction(0) if source is None else before(source)
     raise refused(node, "its result is not known exactly")
+
+
+def _repeated(op: Upsample, x: TensorType, place: int) -> int:
+    """The number that stands at `place` of the larger image."""
+    down, across = op.factors
+    row, column, channel = (int(n) for n in np.unravel_index(place, op.infer(x).shape))
+    return int(np.ravel_multi_index((row // down, column // across, channel), x.shape))
 
 
 def _source(node: Node, x: TensorType, place: int) -> int | None:

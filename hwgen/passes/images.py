@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Window
+from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Upsample, Window
 from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
@@ -34,6 +34,26 @@ def order_pools(graph: Graph) -> Graph:
             elif len(node.op.scale) == 1:
                 _quantize_ahead(done)
     return rebuilt(graph, done)
+
+
+@each_chain
+def order_upsamples(graph: Graph) -> Graph:
+    """Move repeated pixels behind what treats each number alone, so that it works on fewer; stage "imported"."""
+    done: list[Node] = []
+    for node in chain(graph):
+        done.append(node)
+        place = len(done) - 1
+        while place and isinstance(done[place - 1].op, Upsample) and isinstance(node.op, POINTWISE):
+            upsample = done[place - 1]
+            # A tensor keeps the name of its last step.
+            done[place - 1] = replace(node, output=f"{node.output}.small")
+            done[place] = replace(upsample, output=node.output)
+            place -= 1
+    return rebuilt(graph, done)
+
+
+POINTWISE = (Activation, Affine, Quantize, Relu)
+"""Operations on each number alone, of which some have parameters per channel."""
 
 
 def _is_max(nodes: list[Node]) -> bool:

@@ -20,12 +20,24 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Codes, Minifloat, Real
 from hwgen.formats.grid import ladder, on_grid
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Activation, Affine, BlockQuantize, MatVec, Pool, Quantize, Relu, Requantize, Reshape, Window
+from hwgen.ops import (
+    Activation,
+    Affine,
+    BlockQuantize,
+    MatVec,
+    Pool,
+    Quantize,
+    Relu,
+    Requantize,
+    Reshape,
+    Upsample,
+    Window,
+)
 from hwgen.passes.block_ties import block_distance
 from hwgen.passes.chain import chain
 from hwgen.passes.exact import lines, steps
 from hwgen.passes.exactly import exactly
-from hwgen.passes.images import order_pools
+from hwgen.passes.images import order_pools, order_upsamples
 from hwgen.passes.requantize import absorb_requantizers
 
 ULPS = 16.0
@@ -131,8 +143,8 @@ def _lowered(imported: Graph) -> Graph:
 
     graph = imported
     for step in itertools.takewhile(lambda step: step is not absorb_requantizers, PIPELINE):
-        # Quantizers stay behind maxima, where the float run has them.
-        graph = graph if step is order_pools else step(graph)
+        # Quantizers stay behind maxima and repeated pixels, where the float run has them.
+        graph = graph if step in (order_pools, order_upsamples) else step(graph)
     return graph
 
 
@@ -262,7 +274,7 @@ def _magnitudes(magnitude: Real, between: Sequence[Node], op: Quantize) -> Array
     for node in between:
         if isinstance(node.op, Window):
             magnitude = replace(node.op, pad=None, fill="zero").run(magnitude)
-        elif isinstance(node.op, Pool | Reshape):
+        elif isinstance(node.op, Pool | Reshape | Upsample):
             magnitude = node.op.run(magnitude)
         elif isinstance(node.op, Affine):
             magnitude = magnitude * np.abs(node.op.mul / node.op.div) + np.abs(node.op.add)

@@ -24,13 +24,43 @@ from hwgen.ops import (
     Table,
     Thresholds,
     Transpose,
+    Upsample,
     Window,
 )
 from hwgen.passes.branches import readers
 from hwgen.passes.chain import read_type, refused
 
-REAL = (Activation, Add, Affine, ArgMax, Concat, Dense, Pool, Quantize, Relu, Reshape, Softmax, Transpose, Window)
-INTEGER = (Add, ArgMax, BlockQuantize, Concat, Fix, MatVec, Pool, Requantize, Reshape, Table, Thresholds, Window)
+REAL = (
+    Activation,
+    Add,
+    Affine,
+    ArgMax,
+    Concat,
+    Dense,
+    Pool,
+    Quantize,
+    Relu,
+    Reshape,
+    Softmax,
+    Transpose,
+    Upsample,
+    Window,
+)
+INTEGER = (
+    Add,
+    ArgMax,
+    BlockQuantize,
+    Concat,
+    Fix,
+    MatVec,
+    Pool,
+    Requantize,
+    Reshape,
+    Table,
+    Thresholds,
+    Upsample,
+    Window,
+)
 JOINS = (Add, Concat)
 STAGES = ("imported", "frozen")
 
