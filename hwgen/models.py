@@ -32,8 +32,11 @@ TRAINED = (
     "digits-mlp",
     "fmnist-int4",
     "fmnist-e3m2",
+    "fmnist-lmul",
     "fmnist-mxfp4",
     "fmnist-mxint8",
+    "fmnist-qfx6",
+    "fmnist-khot2",
     "fmnist-dfp16",
 )
 """Names of trained networks that come with weights; beside each, how it was trained and how well it does."""
