@@ -83,7 +83,7 @@ class Depthwise(wiring.Component):
             product = dot.add_tree(m, enable, terms, self.levels, self.output.bits, f"product_{n}").full
             products.append(product.shift_left(x.step.bit_length() - 1))
         x = lanes[0]
-        left_out = dot.offset_correction(self.op.worth, x.step, x.offset, (1 << len(x.bits)) - 1, digits=False)
+        left_out = dot.offset_correction(self.op.worth, x.step, x.offset, (1 << len(x.bits)) - 1)
         return products, left_out
 
     def _sums(self, m, enable, before: Flags, now: Flags, products, bias: np.ndarray):
