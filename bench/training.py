@@ -6,8 +6,9 @@ Two networks: a perceptron 784-64-64-10 with batches of 128, and a small CNN (tw
 channels with pooling, and a linear layer) on 28x28 images with batches of 32; Adam, one thread. The inputs are random,
 since only time counts. A figure is the best of several rounds in which all networks take turns, in processor time of a
 step, so that a noisy machine slows all of them alike; only the ratios mean something. The goals are 3 for all formats
-and 10 for those that multiply as L-Mul does. Integers are Brevitas' own quantizers, after their statistics are
-collected.
+and 10 for those that multiply as L-Mul does. Integers are measured after their statistics are collected, and once more
+as Brevitas' own code computes the same numbers, for which there is no goal. Other work on the machine slows the formats
+more than float32, whose numbers stay in the cache: run it on a quiet one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import warnings
 from typing import Any
 
 import torch
+from brevitas.core.quant import ClampedBinaryQuant, RescalingIntQuant
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -31,7 +33,9 @@ WARM_UP = 34
 GOAL, APPROXIMATE_GOAL = 3.0, 10.0
 
 Row = tuple[str, str, str, dict[str, Any]]
-BREVITAS: dict[str, Any] = {"activation_options": {"collect_stats_steps": 20}}
+COLLECTED = {"collect_stats_steps": 20}
+OWN_CODE = "Brevitas' own code"
+PLAIN, SIGNS = {"tensor_quant": RescalingIntQuant}, {"tensor_quant": ClampedBinaryQuant}
 ROWS: tuple[Row, ...] = (
     ("E4M3", "e4m3", "e4m3", {}),
     ("E3M2, per channel, learned", "e3m2", "e3m2", {"weight_options": {"per_channel": True, "scaling": "learned"}}),
@@ -47,8 +51,10 @@ ROWS: tuple[Row, ...] = (
     ("NVFP4", "nvfp4", "nvfp4", {}),
     ("NVFP4, gradients too, Hadamard", "nvfp4", "nvfp4", {"gradient": GradientQuant("nvfp4", hadamard=True)}),
     ("NVINT4", "nvint4", "nvint4", {}),
-    ("INT8 (Brevitas)", "int8", "int8", BREVITAS),
-    ("bipolar (Brevitas)", "bipolar", "bipolar", {}),
+    ("INT8", "int8", "int8", {"activation_options": COLLECTED}),
+    ("bipolar", "bipolar", "bipolar", {}),
+    (f"INT8, {OWN_CODE}", "int8", "int8", {"weight_options": PLAIN, "activation_options": {**COLLECTED, **PLAIN}}),
+    (f"bipolar, {OWN_CODE}", "bipolar", "bipolar", {"weight_options": SIGNS, "activation_options": SIGNS}),
     ("E4M3, L-Mul", "e4m3", "e4m3", {"multiplier": "lmul"}),
     ("E5M2, L-Mul", "e5m2", "e5m2", {"multiplier": "lmul"}),
     ("E3M2, L-Mul", "e3m2", "e3m2", {"multiplier": "lmul"}),
@@ -113,8 +119,9 @@ def main() -> None:
     for title, _, _, options in ROWS:
         goal = APPROXIMATE_GOAL if "multiplier" in options else GOAL
         figures = [table[title] for table in tables.values()]
-        state = "met" if max(figures) < goal else "MISSED"
-        print(f"{title:34}" + "".join(f"{figure:12.2f}" for figure in figures) + f"  {goal:g}: {state}")
+        state = f"{goal:g}: {'met' if max(figures) < goal else 'MISSED'}"
+        shown = "none" if OWN_CODE in title else state
+        print(f"{title:34}" + "".join(f"{figure:12.2f}" for figure in figures) + f"  {shown}")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,8 @@ _PLACES = {
             "SignedBinaryWeightPerTensorConst",
             "Uint8ActPerTensorFixedPoint",
             "Uint8ActPerTensorFloat",
+            "binary_activation",
+            "binary_weight",
             "integer_activation",
             "integer_weight",
         ),

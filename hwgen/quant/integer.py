@@ -57,10 +57,10 @@ def integer_activation(bits: int, unsigned: bool = False, **options: Any) -> Inj
 def binary_weight(**options: Any) -> Injector:
     """Brevitas' binary weights, of the magnitude 0.1."""
     fixed = {"scaling_const": 0.1, "tensor_quant": FusedBinaryQuant}
-    return SignedBinaryWeightPerTensorConst.let(**fixed, **options)
+    return SignedBinaryWeightPerTensorConst.let(**{**fixed, **options})
 
 
 def binary_activation(**options: Any) -> Injector:
     """Brevitas' binary activations, -1 and 1."""
     fixed = {"min_val": -1.0, "max_val": 1.0, "tensor_quant": FusedBinaryQuant}
-    return SignedBinaryActPerTensorConst.let(**fixed, **options)
+    return SignedBinaryActPerTensorConst.let(**{**fixed, **options})

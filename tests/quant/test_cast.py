@@ -7,7 +7,7 @@ import torch
 from hwgen.errors import HwgenError
 from hwgen.formats import BLOCKS, CATALOG, ROUNDING, Block, Format, Stochastic, get, scalar
 from hwgen.quant.block_cast import block_scales, cast_blocks, from_blocks, tensor_scale_for, to_blocks
-from hwgen.quant.cast import cast, check_castable
+from hwgen.quant.cast import cast, check_castable, random_numbers
 
 OTHERS = ("e3m4", "e2m2", "e3m0", "e2m0", "e1m2", "e5m1", "e3m2_nosub", "ue3m4", "e4m3b9", "fixed<6,8>", "e2m3_ieee")
 WIDE = {name for name, fmt in CATALOG.items() if fmt.bits > 16}
@@ -121,3 +121,18 @@ def test_blocks_are_filled_with_zeros_and_put_back(axis: int) -> None:
     assert cut.shape[-1] == 4
     assert float(cut.sum()) == pytest.approx(float(x.sum()), abs=1e-5)
     assert torch.equal(from_blocks(cut, x.shape[axis], axis), x)
+
+
+@pytest.mark.parametrize("name", ["int8", "e4m3", "fixed<8,3>"])
+def test_infinities_saturate_in_stochastic_rounding_too(name: str) -> None:
+    fmt = get(name)
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan])
+    found = cast(x, fmt, random=random_numbers(x)).tolist()
+    assert found[:2] == [float(fmt.extremes[1]), float(fmt.extremes[0])]
+    assert found[2] != found[2]
+
+
+def test_random_numbers_are_multiples_of_their_least_and_all_come_up() -> None:
+    drawn = random_numbers(torch.empty(999, 7), torch.Generator().manual_seed(0))
+    assert drawn.shape == (999, 7)
+    assert torch.equal(torch.unique(drawn * 256), torch.arange(256.0))

@@ -336,3 +336,23 @@ def test_torch_is_imported_with_the_first_quantizer_only() -> None:
 def test_every_public_name_is_there() -> None:
     for name in quant.__all__:
         assert getattr(quant, name) is not None
+
+
+@pytest.mark.parametrize("name", ["e4m3", "qfx8", "e3m0"])
+@pytest.mark.parametrize("wide", [1.0, 100.0], ids=["inside", "saturating"])
+def test_scales_learn_the_same_whether_the_input_needs_a_gradient(name: str, wide: float) -> None:
+    act = QuantIdentity(act_quant=quant.activation_quantizer(name, collect_steps=1))
+    x = seeded(8, 40)
+    act(x)
+    found = []
+    for needs in (False, True):
+        act.zero_grad()
+        (act((x * wide).requires_grad_(needs)) * seeded(8, 40)).sum().backward()
+        found.append(next(act.parameters()).grad.clone())
+    assert torch.allclose(found[0], found[1], rtol=1e-4)
+
+
+def test_a_scale_that_is_nan_shows() -> None:
+    assert math.isnan(float(power_of_two(torch.tensor(math.nan))))
+    assert math.isnan(float(scale_for(torch.tensor(math.nan), 6.0, True)))
+    assert float(scale_for(torch.tensor(math.inf), 6.0, True)) == math.inf
