@@ -23,7 +23,7 @@ from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
-from hwgen.tools.resources import Resources
+from hwgen.tools.resources import Family, Resources
 
 BLOCK_KBIT = {"ecp5": 18, "ice40": 4, "xcup": 36}
 """Size of a family's block RAMs; estimates count blocks of 18 kbit."""
@@ -131,14 +131,18 @@ def interval_of(fps: float, mhz: float) -> int:
 
 
 def least_cost(
-    graph: Graph, interval: int | None = None, within: Budget | None = None, mhz: float | None = None
+    graph: Graph,
+    interval: int | None = None,
+    within: Budget | None = None,
+    mhz: float | None = None,
+    family: Family = "ecp5",
 ) -> Choice:
     """The folding of least cost that takes at most `interval` clocks a frame (None: any number), within a budget.
 
     mhz: the clock, for messages about frame rates. Raises HwgenError that names the layer that is too slow, or the
     resource that there is too little of and the layer that takes most of it, by how much, and the nearest that can be.
     """
-    known = tables(graph)
+    known = tables(graph, family)
     found = solve(known, "cost", interval, within.limits if within else None)
     if found is None and interval is not None:
         _check_reach(known, interval, mhz)
@@ -148,9 +152,9 @@ def least_cost(
     return _chosen(graph, known, found)
 
 
-def least_interval(graph: Graph, within: Budget) -> Choice:
+def least_interval(graph: Graph, within: Budget, family: Family = "ecp5") -> Choice:
     """The fastest folding within a budget, and among those as fast the one of least cost; raises as `least_cost`."""
-    known = tables(graph)
+    known = tables(graph, family)
     fastest = solve(known, "interval", budget=within.limits)
     if fastest is None:
         raise HwgenError(_too_much(graph, known, None, within, None))
@@ -180,17 +184,21 @@ def choose(
     if isinstance(fold, Mapping):
         if share is not None:
             raise HwgenError("folds that are given leave nothing to choose within a budget: give one of them")
-        return given(graph, {name: one if isinstance(one, Fold) else Fold(*one) for name, one in fold.items()})
+        return given(
+            graph,
+            {n: one if isinstance(one, Fold) else Fold(one[0], one[1], any(one[2:])) for n, one in fold.items()},
+            board.family,
+        )
     within, mhz = None if share is None else budget(board, share), board.clock.design_mhz
     if fps is not None:
-        return least_cost(graph, interval_of(fps, mhz), within, mhz)
+        return least_cost(graph, interval_of(fps, mhz), within, mhz, board.family)
     if fold is not None:
-        return least_cost(graph, fold, within)
-    return least_interval(graph, within) if within else _by_default(graph, board)
+        return least_cost(graph, fold, within, family=board.family)
+    return least_interval(graph, within, board.family) if within else _by_default(graph, board)
 
 
 def _by_default(graph: Graph, board: Board) -> Choice:
-    known = tables(graph)
+    known = tables(graph, board.family)
     lut, *rest = budget(board, 1).have
     limits = (math.floor(LUT_SHARE * lut), rest[0], rest[1], rest[2])
     found = solve(known, "cost", board.default_interval, limits)
@@ -201,9 +209,9 @@ def _by_default(graph: Graph, board: Board) -> Choice:
     return _chosen(graph, known, found)
 
 
-def given(graph: Graph, folding: Folding) -> Choice:
+def given(graph: Graph, folding: Folding, family: Family = "ecp5") -> Choice:
     """What a folding that was made by hand comes to; raises HwgenError for one that does not fit the layers."""
-    parts = cost.parts(graph, folding)
+    parts = cost.parts(graph, folding, family)
     layers = tuple(map(_layer, parts))
     resources = add_up(layer.resources for layer in layers)
     amounts = [getattr(resources, kind) for kind in KINDS]
@@ -211,7 +219,11 @@ def given(graph: Graph, folding: Folding) -> Choice:
         None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
     )
     interval = max(
-        [part.clocks for part in parts if part.link.is_join or isinstance(part.link.node.op, MatVec | Upsample | Window)],
+        [
+            part.clocks
+            for part in parts
+            if part.link.is_join or isinstance(part.link.node.op, MatVec | Upsample | Window)
+        ],
         default=1,
     )
     return Choice(dict(folding), interval, layers, resources, weight, None)
@@ -227,7 +239,7 @@ def _layer(part: Part) -> Layer:
 
 def _chosen(graph: Graph, known: Tables, found: Found, *, proven: bool = True) -> Choice:
     folding = {known.names[number]: found.options[number].fold for number in known.matrix_units}
-    choice = given(graph, folding)
+    choice = given(graph, folding, known.family)
     return Choice(
         folding, choice.interval, choice.layers, choice.resources, choice.cost, optimal=proven and found.optimal
     )

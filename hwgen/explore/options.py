@@ -20,7 +20,7 @@ from hwgen.ops.cost_stream import Link, Part, divisors, first_lanes, folds, link
 from hwgen.ops.cost_window import line_buffer, row_buffer
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
-from hwgen.tools.resources import Resources
+from hwgen.tools.resources import Family, Resources
 
 Kind = Literal["unit", "join", "fork"]
 
@@ -94,6 +94,7 @@ class Tables:
     kinds: tuple[Kind, ...]
     units: tuple[tuple[Option, ...], ...]
     stretches: tuple[Stretch, ...]
+    family: Family = "ecp5"
 
     @property
     def paces(self) -> list[int]:
@@ -109,9 +110,9 @@ Way = tuple[int | None, tuple[Link, ...]]
 """A stream: the station that it comes from, None for the input, and the links since."""
 
 
-def tables(graph: Graph) -> Tables:
+def tables(graph: Graph, family: Family = "ecp5") -> Tables:
     """The tables of a frozen graph; raises UnsupportedError that names a node without gateware."""
-    survey = _Survey(links(graph))
+    survey = _Survey(links(graph, family))
     start = graph.inputs[0].name
     survey.goes_on(start, (None, ()), graph.input_type.channels)
     for link in survey.links:
@@ -125,7 +126,7 @@ def tables(graph: Graph) -> Tables:
     ends = [way for tensor, way in survey.ways.items() if not survey.readers[tensor]]
     for way in ends:
         survey.stretch(way, None, [0])
-    return Tables(tuple(survey.names), tuple(survey.kinds), tuple(survey.options), tuple(survey.stretches))
+    return Tables(tuple(survey.names), tuple(survey.kinds), tuple(survey.options), tuple(survey.stretches), family)
 
 
 class _Survey:
@@ -247,9 +248,9 @@ def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, 
         wanted = join_lanes(target.node, target.inputs, [come])
         if wanted > simd:
             return None
-        used, asks = [*used, converter(target.inputs[place], come, simd)], wanted == simd
+        used, asks = [*used, converter(target.inputs[place], come, simd, target.family)], wanted == simd
     elif target:
-        used.append(bridge(target.x, come, simd, windows=target.pixel is not None))
+        used.append(bridge(target.x, come, simd, windows=target.pixel is not None, family=target.family))
     return Cell(behind, simd, pace, _amounts(add_up(used)), _slow(parts), asks)
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Value
 
-from hwgen.gateware.arith.dsp import DEVICES, dsp48e2
-from hwgen.gateware.arith.rows import Term, weight_bits
+from hwgen.gateware.arith.dsp import dsp48e2
+from hwgen.gateware.arith.rows import Term
 from hwgen.gateware.pipeline import register
-
-CHAIN = 4
-"""DSPs in a chain: each further one delays what all others wait for, and takes registers for its operands."""
+from hwgen.ir import Fold, TensorType
+from hwgen.ops import MatVec
+from hwgen.ops.cost import DSP_CHAIN, dsp_fields, weight_bits
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,7 @@ class Fields:
         return [Term(value, (1 << self.width) - 1) for value in sums]
 
 
-def fields_of(weights: np.ndarray, operand: tuple[int, int], lanes: int) -> Fields:
-    """The most fields for weights of a ROM and operands of this range; one or none where they do not fit."""
-    size, chain = weight_bits(weights), min(lanes, CHAIN)
-    ends = [chain * weight * x for weight in (int(weights.min()), int(weights.max()), 0) for x in operand]
-    width = max(max(ends).bit_length(), (-min(ends) - 1).bit_length() if min(ends) < 0 else 0) + 1
-    a_width, b_width, _ = DEVICES["xcup"]
-    operand_bits = max(operand[1].bit_length(), (-operand[0] - 1).bit_length() if operand[0] < 0 else 0) + 1
-    if operand_bits > b_width or size > a_width:
-        return Fields(0, width, size, chain)
-    # A field above the lowest has one bit more, for what the one below borrows.
-    count = 1 + max(0, (a_width - size - 1) // width)
-    return Fields(min(count, 48 // width), width, size, chain)
+def fields_of(op: MatVec, x: TensorType, fold: Fold) -> Fields:
+    """The most fields for a matrix unit's weights; one or none where they do not fit."""
+    count, width = dsp_fields(op, x, fold)
+    return Fields(count, width, weight_bits(op), min(fold.simd, DSP_CHAIN))

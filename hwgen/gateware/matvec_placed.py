@@ -6,26 +6,16 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Signal, Value, signed
 from amaranth.lib.memory import Memory
 
-from hwgen import ops
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Int
 from hwgen.gateware.arith import columns
 from hwgen.gateware.arith.columns import Bit
 from hwgen.gateware.arith.pack import SHARED_INPUTS, Packer
-from hwgen.gateware.arith.rows import DIGIT, WEIGHT_BITS, Rows, Term, weight_bits
+from hwgen.gateware.arith.rows import Rows, Term
 from hwgen.gateware.decode import decode
 from hwgen.gateware.dsp_fields import Fields, fields_of
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pipeline import counter, register, rom
-from hwgen.ir import Fold, TensorType
-from hwgen.ops.cost import magnitude_bits, products_of, wants_block_ram
-
-
-def fits(op: ops.MatVec, x: TensorType, fold: Fold) -> bool:
-    """Whether `PlacedMatVec` computes this unit."""
-    if products_of(op, x, fold) != "lut" or not isinstance(x.codes_format, Int) or x.codes_format.bits < DIGIT:
-        return False
-    return magnitude_bits(op.worth) >= 1 and weight_bits(op.worth) <= WEIGHT_BITS
+from hwgen.ops.cost import magnitude_bits, wants_block_ram, weight_bits
 
 
 def groups(terms: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -60,7 +50,8 @@ def tree_levels(terms: Sequence[tuple[int, int]]) -> int:
 
 
 class PlacedMatVec(MatVec):
-    """The same as MatVec for weights of four bits or fewer that stand in a ROM, on UltraScale+; `fits` tells.
+    """The same as MatVec for weights of four bits or fewer that stand in a ROM, on UltraScale+;
+    hwgen.ops.cost.is_placed tells.
 
     Rows of partial products (hwgen.gateware.arith.rows) are added three by three, a LUT6_2 a bit, and the last adder is
     the accumulator. With `fold.dsp` as many PE lanes as there are fields of a DSP's operand share chains of DSP48E2s,
@@ -72,7 +63,7 @@ class PlacedMatVec(MatVec):
     def _choose_levels(self) -> int:
         codes = self.x.codes_format
         ternary = magnitude_bits(self.weights) == 1
-        self.rows = Rows(weight_bits(self.weights), ternary, codes.bits)
+        self.rows = Rows(weight_bits(self.op), ternary, codes.bits)
         self.fields, self.on_dsp = self._choose_fields()
         least = 1 if self.fold.pe == len(self.on_dsp) else tree_levels(self.rows.terms * self.fold.simd)
         if self.on_dsp:
@@ -85,7 +76,7 @@ class PlacedMatVec(MatVec):
 
     def _choose_fields(self) -> tuple[Fields, range]:
         """The fields of DSPs, and the PE lanes that are made of them."""
-        fields = fields_of(self.weights, ops.integer_range(self.x), self.fold.simd)
+        fields = fields_of(self.op, self.x, self.fold)
         if not self.fold.dsp:
             return fields, range(0)
         if fields.count < 2 or self.fold.pe < 2:

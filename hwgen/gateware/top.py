@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.gateware import matvec_placed, timing
+from hwgen.gateware import timing
 from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.block_quantize import BlockQuantize
@@ -30,12 +30,13 @@ from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.timing import Source
 from hwgen.gateware.unrolled import ShiftAdd
+from hwgen.gateware.topk import TopK
 from hwgen.gateware.upsample import Upsample, check_upsample
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window, check_window
 from hwgen.ir import Beats, Fold, Folding, Graph, Node, TensorType
-from hwgen.ops.cost import check_folding, input_lanes, products_of, queue_depth, stream_lanes
+from hwgen.ops.cost import check_folding, input_lanes, is_placed, products_of, queue_depth, stream_lanes
 from hwgen.ops.cost_window import is_wire
 from hwgen.tools.files import share
 from hwgen.tools.resources import Family
@@ -84,6 +85,7 @@ BUILDERS = {
     ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
     ops.Fix: lambda node, x, lanes, folding: Fix(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
+    ops.TopK: lambda node, x, lanes, folding: TopK(node.op, x),
     ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
     ops.Upsample: lambda node, x, lanes, folding: Upsample(node.op, x, lanes),
     ops.Pool: lambda node, x, lanes, folding: Pool(node.op, x, lanes),
@@ -106,6 +108,7 @@ KINDS = {
     BlockQuantize: "block_quantize",
     Fix: "fix",
     ArgMax: "argmax",
+    TopK: "topk",
     Window: "window",
     Upsample: "upsample",
     Pool: "pool",
@@ -182,7 +185,7 @@ def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Famil
         fold = folding[node.name]
         if products_of(node.op, x, fold) == "constant":
             return ShiftAdd(node.op, x, family)
-        if family == "xcup" and matvec_placed.fits(node.op, x, fold):
+        if family == "xcup" and is_placed(node.op, x, fold):
             return PlacedMatVec(node.op, x, fold)
         if fold.dsp:
             raise UnsupportedError(

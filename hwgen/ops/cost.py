@@ -1,42 +1,49 @@
 """What a folding costs: cycles, exactly, and resources, estimated. hwgen.explore.folding chooses by it.
 
-Estimates are of an ECP5 (LUT4). The formulas count what the gateware instantiates (adder bits, registers, ROM bits);
-their few constants were set on 15 layers synthesised by Yosys (weights of 1 to 8 bits, 256 to 8,192 of them, folded
-and unrolled, random values). With their thresholds and argmax those came out within 22 % in LUTs (on average 8 %) and
-19 % in flip-flops, exactly in DSPs, and within two in block RAMs. Random weights are the worst case: trained ones,
-with many zeros, take less. Requantize was set on four layers (within 26 % in LUTs and 31 % in flip-flops).
+A formula counts what the gateware instantiates (bits of adders, of registers, of ROMs) in a few terms; how much of each
+synthesis makes is fitted, by family, to our own runs of a hundred components of random numbers. docs/results/cost.md
+has the errors, also on networks that nothing was fitted to; bench/cost_model.py measures and fits anew. Random weights
+are the worst case: trained ones, with many zeros, take less.
 """
 
 from __future__ import annotations
 
 from hwgen.errors import HwgenError
 from hwgen.ir import Folding, Graph, Node
-from hwgen.ops.cost_layers import (
+from hwgen.ops.cost_layers import add_up, estimate_node
+from hwgen.ops.cost_rules import (
+    DSP_CHAIN,
     LUT_PRODUCT,
+    PLACED_WEIGHT_BITS,
     Products,
-    add_up,
-    estimate_node,
+    dsp_fields,
     grid_bits,
+    is_placed,
     lanes_behind,
     magnitude_bits,
     products_of,
     queue_depth,
     signed_digits,
     wants_block_ram,
+    weight_bits,
 )
 from hwgen.ops.cost_stream import Part, first_lanes, links, steps, walk
 from hwgen.ops.matvec import MatVec
-from hwgen.tools.resources import Resources
+from hwgen.tools.resources import Family, Resources
 
 __all__ = [
+    "DSP_CHAIN",
     "LUT_PRODUCT",
+    "PLACED_WEIGHT_BITS",
     "Products",
     "Resources",
     "check_folding",
+    "dsp_fields",
     "estimate",
     "estimate_node",
     "grid_bits",
     "input_lanes",
+    "is_placed",
     "lanes_behind",
     "magnitude_bits",
     "matrix_units",
@@ -47,6 +54,7 @@ __all__ = [
     "slowest_unit",
     "stream_lanes",
     "wants_block_ram",
+    "weight_bits",
 ]
 
 
@@ -85,12 +93,12 @@ def slowest_unit(graph: Graph, folding: Folding) -> int:
     return max((op.cycles(graph.types[node.inputs[0]], folding[node.name]) for node, op in units), default=1)
 
 
-def parts(graph: Graph, folding: Folding) -> list[Part]:
+def parts(graph: Graph, folding: Folding, family: Family = "ecp5") -> list[Part]:
     """The accelerator's nodes in order, each with what it costs; raises HwgenError for a folding that does not fit."""
     check_folding(graph, folding)
-    return walk(links(graph), folding, slowest_unit(graph, folding))
+    return walk(links(graph, family), folding, slowest_unit(graph, folding))
 
 
-def estimate(graph: Graph, folding: Folding) -> Resources:
+def estimate(graph: Graph, folding: Folding, family: Family = "ecp5") -> Resources:
     """Resources of the whole accelerator, estimated; raises HwgenError for a folding that does not fit the graph."""
-    return add_up(part.resources for part in parts(graph, folding))
+    return add_up(part.resources for part in parts(graph, folding, family))

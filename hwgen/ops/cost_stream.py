@@ -21,9 +21,10 @@ from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_no
 from hwgen.ops.cost_window import is_wire, line_buffer, row_buffer, upsample_lanes, window_lanes
 from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.topk import TopK
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
-from hwgen.tools.resources import Resources
+from hwgen.tools.resources import Family, Resources
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Link:
     pixel: of a matrix unit, the type of the image whose sliding windows it reads; else None.
     reader: of sliding windows, the name of the matrix unit that reads them; else None.
     waits: of a join, how much of a frame waits at each input for the others, about.
+    family: of the FPGA that the node is on, for its cost.
     """
 
     node: Node
@@ -43,6 +45,7 @@ class Link:
     pixel: TensorType | None = None
     reader: str | None = None
     waits: tuple[Fraction, ...] = ()
+    family: Family = "ecp5"
 
     @property
     def x(self) -> TensorType:
@@ -80,7 +83,7 @@ class Part(Step):
         return add_up([self.before, self.own])
 
 
-def links(graph: Graph) -> list[Link]:
+def links(graph: Graph, family: Family = "ecp5") -> list[Link]:
     """The nodes that have gateware, in order; those that leave the stream as it is are left out."""
     roots: dict[str, str] = {}
     kept = []
@@ -99,7 +102,7 @@ def links(graph: Graph) -> list[Link]:
             found[sources[0]], pixel = replace(last, reader=node.name), last.x
         inputs = tuple(graph.types[tensor] for tensor in node.inputs)
         wait = waiting.get(node.name, ())
-        found[node.output] = Link(node, inputs, graph.types[node.output], sources, pixel, waits=wait)
+        found[node.output] = Link(node, inputs, graph.types[node.output], sources, pixel, waits=wait, family=family)
     return list(found.values())
 
 
@@ -125,6 +128,8 @@ def lanes_of(link: Link, come: Sequence[int], folding: Folding, slowest: int) ->
         return folding[link.node.name].simd
     if isinstance(op, Window):
         return window_lanes(op, link.x, behind, _reader_fold(link, folding), slowest)
+    if isinstance(op, TopK):
+        return 1
     if isinstance(op, Upsample):
         return upsample_lanes(op, link.x, behind, slowest)
     if isinstance(op, Pool):
@@ -165,17 +170,20 @@ def walk(
         if link.is_join:
             fold = None
             ways = zip(link.inputs, link.sources, strict=True)
-            before = add_up(converter(x, behind.get(way, lanes) or step.lanes, step.lanes) for x, way in ways)
+            before = add_up(
+                converter(x, behind.get(way, lanes) or step.lanes, step.lanes, link.family) for x, way in ways
+            )
             own = estimate_join(link.node, link.inputs, link.y, step.lanes, link.waits)
             clocks = max(link.y.size // step.lanes, 1)
         elif link.is_unit:
             fold = folding[link.node.name]
-            before = bridge(link.x, come, step.lanes, windows=link.pixel is not None)
+            before = bridge(link.x, come, step.lanes, windows=link.pixel is not None, family=link.family)
             _, clocks, own = unit(link, folding[link.node.name])
         else:
             fold = None
-            before = converter(link.x, come, step.lanes) if come else amount()
-            clocks, own = clocks_of(link, step.lanes), estimate_node(link.node, link.x, step.lanes)
+            before = converter(link.x, come, step.lanes, link.family) if come else amount()
+            clocks = clocks_of(link, step.lanes)
+            own = estimate_node(link.node, link.x, step.lanes, None, link.family)
         parts.append(Part(link, step.lanes, step.behind, fold, clocks, own, before))
     return parts
 
@@ -186,7 +194,8 @@ def unit(link: Link, fold: Fold) -> tuple[int, int, Resources]:
     assert isinstance(op, MatVec)
     behind = lanes_behind(op, fold)
     lanes = behind if isinstance(op, Depthwise) else fold.pe
-    own = add_up([estimate_node(link.node, link.x, fold.simd, fold), converter(link.y, lanes, behind)])
+    used = estimate_node(link.node, link.x, fold.simd, fold, link.family)
+    own = add_up([used, converter(link.y, lanes, behind, link.family)])
     return behind, op.cycles(link.x, fold), own
 
 

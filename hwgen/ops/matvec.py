@@ -95,6 +95,11 @@ class MatVec(Op):
         return worth
 
     @cached_property
+    def extremes(self) -> tuple[int, int]:
+        """(least, greatest) weight, as `worth`."""
+        return int(self.worth.min()), int(self.worth.max())
+
+    @cached_property
     def magnitudes(self) -> tuple[int, int]:
         """(least, greatest) |weight|, as `worth`."""
         magnitude = np.abs(self.worth)

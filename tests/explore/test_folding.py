@@ -246,13 +246,13 @@ REFUSED = {
     ),
     "a budget that is too small": (
         lambda: choose(SMALL["vectors"], ULX3S, share=0.001),
-        "no folding is estimated to fit 0.001 of ulx3s: the nearest takes # LUT, # more than the 83 there are, # of "
+        "no folding is estimated to fit 0.001 of ulx3s: the nearest takes # FF, # more than the 83 there are, # of "
         "them in node 'fc.1'; a budget of # would do",
     ),
     "an interval that does not fit": (
         lambda: choose(SMALL["vectors"], ULX3S, 1, share=0.01),
-        "no folding within 1 clocks a frame is estimated to fit 0.01 of ulx3s: the nearest takes # FF, # more than the "
-        "836 there are, # of them in node 'act.0'; # clocks a frame or a budget of # would do",
+        "no folding within 1 clocks a frame is estimated to fit 0.01 of ulx3s: the nearest takes # LUT, # more than "
+        "the 836 there are, # of them in node 'act.0'; # clocks a frame or a budget of # would do",
     ),
     "a resource that there is none of": (
         lambda: choose(SMALL["wide weights"], NO_DSP, 2, share=1),

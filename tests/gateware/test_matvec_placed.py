@@ -8,9 +8,9 @@ import pytest
 from hwgen import compiler, formats, gateware, ops
 from hwgen.errors import UnsupportedError
 from hwgen.gateware.arith.rows import Rows
-from hwgen.gateware.dsp_fields import fields_of
-from hwgen.gateware.matvec_placed import PlacedMatVec, fits, groups
+from hwgen.gateware.matvec_placed import PlacedMatVec, groups
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
+from hwgen.ops.cost import dsp_fields, is_placed
 from tests.gateware.bench import check, random_codes
 from tests.gateware.cells import modelled
 from tests.gateware.test_matvec import layer
@@ -29,7 +29,7 @@ CASES = [
 @pytest.mark.parametrize(("out", "inner", "fold", "weight", "x"), CASES)
 def test_every_fold_gives_the_golden_sums(out, inner, fold, weight, x, rng):
     op, kind = layer(out, inner, weight, x, rng)
-    assert fits(op, kind, fold)
+    assert is_placed(op, kind, fold)
     codes = random_codes(kind.format, (2, inner), rng)
     with modelled():
         check(lambda: PlacedMatVec(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.5, 0.6)))
@@ -37,7 +37,7 @@ def test_every_fold_gives_the_golden_sums(out, inner, fold, weight, x, rng):
 
 @pytest.mark.parametrize(("weight", "x"), [("int8", "uint4"), ("int4", "bipolar"), ("int3", "uint8")])
 def test_other_products_are_made_as_elsewhere(weight, x, rng):
-    assert not fits(*layer(4, 6, weight, x, rng), Fold(2, 2))
+    assert not is_placed(*layer(4, 6, weight, x, rng), Fold(2, 2))
 
 
 @pytest.mark.parametrize(("size", "ternary"), [(2, False), (3, False), (4, False), (2, True)])
@@ -54,10 +54,12 @@ def test_rows_and_corrections_come_to_the_product(size, ternary, bits):
 
 
 @pytest.mark.parametrize(
-    ("lanes", "operand", "count"), [(8, (0, 15), 3), (1, (0, 15), 3), (4, (-8, 7), 3), (8, (0, 255), 2)]
+    ("lanes", "operand", "count"), [(8, "uint4", 3), (1, "uint4", 3), (4, "int4", 3), (8, "uint8", 2)]
 )
 def test_as_many_outputs_share_a_dsp_as_fit(lanes, operand, count):
-    assert fields_of(np.array([-8, 7]), operand, lanes).count == count
+    op = ops.MatVec(np.array([[-8] * lanes, [7] * lanes]), formats.get("int4"))
+    x = TensorType((lanes,), formats.get(operand))
+    assert dsp_fields(op, x, Fold(1, lanes))[0] == count
 
 
 def test_leftovers_are_narrow():

@@ -15,11 +15,12 @@ from amaranth.hdl import Cat, Value
 
 from hwgen.gateware.arith.columns import Bit
 from hwgen.gateware.arith.pack import Packer
+from hwgen.ops.cost import PLACED_WEIGHT_BITS
 
 DIGIT = 2
 """Bits of a digit."""
 
-WEIGHT_BITS = 4
+WEIGHT_BITS = PLACED_WEIGHT_BITS
 """Bits of the widest weight, in two's complement, whose rows take five inputs a bit."""
 
 
@@ -120,9 +121,3 @@ def _row_bit(size: int, digits: int, place: int) -> tuple[tuple[int, ...], dict[
             bit = row >> place & 1
             assert table.setdefault(key, bit) == bit, f"bit {place} of a row depends on more than {pins}"
     return pins, table
-
-
-def weight_bits(weights: np.ndarray) -> int:
-    """Bits of the weights in two's complement."""
-    low, high = int(weights.min()), int(weights.max())
-    return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + 1

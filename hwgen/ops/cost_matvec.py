@@ -1,0 +1,154 @@
+"""The terms of what a matrix unit costs, by how it multiplies."""
+
+from __future__ import annotations
+
+from hwgen.formats import Blocked, Minifloat
+from hwgen.formats.base import product_width
+from hwgen.ir import Fold, TensorType
+from hwgen.ops.cost_fit import Term, Terms
+from hwgen.ops.cost_rules import (
+    DSP_CHAIN,
+    dsp_fields,
+    grid_bits,
+    is_placed,
+    products_of,
+    row_bits,
+    signed_digits,
+    weight_bits,
+)
+from hwgen.ops.cost_terms import DEVICES, FP32_ADD_LUTS, decoding, memory, multipliers, rom, tree
+from hwgen.ops.matvec import MatVec
+from hwgen.tools.resources import Family
+
+SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
+"""Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
+
+
+def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
+    """A matrix unit that reads `x`."""
+    kind = products_of(op, x, fold)
+    if kind == "blocks":
+        return _blocks(op, x, fold, family)
+    if family == "xcup" and is_placed(op, x, fold):
+        return _placed(op, x, fold, family)
+    out, inner = op.weight.shape
+    neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
+    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
+    magnitude, codes = op.magnitudes[1].bit_length(), kind == "codes" or bits > x.codes_format.bits
+    low, high = op.magnitudes
+    stored = op.weight_format.bits if codes else 1 if low == high else magnitude + 1
+    weights, blocks = rom(macs * stored, neuron_folds * synapse_folds, family)
+    biases, more = rom(fold.pe * acc, neuron_folds, family)
+    parts = {
+        "weights": weights,
+        "biases": biases,
+        "accumulators": Term(fold.pe * acc * (2 if synapse_folds > 1 else 1), fold.pe * acc),
+        "kept": _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds),
+        "unit": Term(45, 50),
+    }
+    dsp = 0
+    if kind == "constant":
+        # Summands have shifts of their own, so sums grow less than in a tree of equals.
+        trees = (tree(sum(len(signed_digits(int(w))) for w in row), bits + 0.5, 0.6) for row in op.worth)
+        parts["tree"] = sum(trees, Term())
+        return Terms("matvec_constant", parts, blocks + more)
+    if kind == "lut":
+        formula = "matvec_signs" if magnitude == 1 else "matvec_narrow"
+        adders, partial = max(magnitude - 1, 0), magnitude
+        if stored == 1:
+            # One bit by one bit is an XNOR, which the first adders take in.
+            partial = 0 if bits == 1 else 1
+        parts["products"] = Term(macs * partial * bits)
+        parts["adders"] = Term(macs * adders * (bits + 2), macs * adders * (bits + 3.5))
+        parts["tree"] = tree(fold.simd, bits + magnitude - (magnitude == 1)).times(fold.pe)
+        return Terms(formula, parts, blocks + more)
+    summed = min(bits + magnitude + 1, acc)
+    parts["tree"] = tree(fold.simd, summed, 0.5 if codes else 1).times(fold.pe)
+    parts["decoding"] = Term((fold.simd + macs) * decoding(x.codes_format, bits), (fold.simd + macs) * bits * codes)
+    if kind == "codes":
+        parts["products"] = Term(macs * 4 * x.codes_format.bits, macs * x.codes_format.bits)
+        return Terms("matvec_codes", parts, blocks + more)
+    size = weight_bits(op)
+    width = bits + size
+    parts["products"] = Term(0, macs * width)
+    if width < SMALL_PRODUCT[family]:
+        parts["small"] = Term(3 * macs * bits * size)
+    else:
+        dsp = macs * multipliers(bits, size, family)
+        parts["beside"] = Term(4.5 * macs * width * (max(bits, size) % 18 == 1 and family != "xcup"))
+    return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks + more, dsp)
+
+
+def _kept(word: int, neuron_folds: int, synapse_folds: int) -> Term:
+    """The operands of a vector, kept for all its outputs."""
+    if neuron_folds > 1 and synapse_folds > 1:
+        return Term(word * (1 + 1.5 * -(-synapse_folds // 16)), 3 * word)
+    return Term(0, word)
+
+
+def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
+    """Cells that are placed by hand: rows of partial products, adders of three."""
+    out, inner = op.weight.shape
+    neuron_folds, synapse_folds, acc = out // fold.pe, inner // fold.simd, op.infer(x).codes_format.bits
+    size, rows = weight_bits(op), row_bits(op, x)
+    count, field = dsp_fields(op, x, fold)
+    on_dsp = fold.pe - (fold.pe % count == 1) if fold.dsp and count > 1 else 0
+    lanes, groups, chains = fold.pe - on_dsp, -(-on_dsp // max(count, 1)), -(-fold.simd // DSP_CHAIN)
+    packed = on_dsp * (size + 1) - groups
+    stored = lanes * fold.simd * (2 if op.magnitudes[1] == 1 else size + (size == 4)) + packed * fold.simd
+    weights, blocks = rom(stored, neuron_folds * synapse_folds, family)
+    words = x.codes_format.bits * fold.simd
+    kept, more = Term(0, words), 0
+    if neuron_folds > 1 and synapse_folds > 1:
+        kept, more = memory(words, synapse_folds, family)
+    starts = fold.pe * acc * (neuron_folds > 1)
+    parts = {
+        "weights": weights,
+        "rows": Term(lanes * fold.simd * -(-sum(rows) // 2)),
+        "adders": _threes(len(rows) * fold.simd, max(rows)).times(lanes) + _threes(chains, field).times(on_dsp),
+        "accumulators": Term(fold.pe * acc, fold.pe * acc),
+        "starts": Term(starts * (0.5 if neuron_folds <= 32 else neuron_folds / DEVICES[family].rom), starts),
+        "choices": Term(fold.pe * acc / 2 * (synapse_folds > 1)),
+        "kept": kept,
+        "delays": Term(0, 3 * chains * (packed + groups * x.codes_format.bits)),
+        "unit": Term(30, 45),
+    }
+    return Terms("matvec_placed", parts, blocks + more, groups * fold.simd)
+
+
+def _threes(terms: int, bits: float) -> Term:
+    """Adders of three operands, until two are left, each value in a register after each level."""
+    lut = ff = 0.0
+    while terms > 2:
+        threes, rest = divmod(terms, 3)
+        lut += threes * (bits + 1)
+        ff += threes * (bits + 2) + rest * bits
+        terms, bits = threes + rest, bits + 1.5
+    return Term(lut, ff)
+
+
+def _blocks(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
+    """A matrix unit whose input is in blocks."""
+    assert isinstance(x.format, Blocked)
+    element, fmt = x.format.block.element, op.weight_format
+    weight = fmt.block.element if isinstance(fmt, Blocked) else fmt
+    rows, macs = op.weight.size // (fold.pe * fold.simd), fold.pe * fold.simd
+    acc = op.infer(x).codes_format.bits
+    shift = sum(f.block.scale.bits for f in (x.format, fmt) if isinstance(f, Blocked))
+    weights, blocks = rom(macs * weight.bits, rows, family)
+    width = product_width(element, weight)[1]
+    # Significands are multiplied, and products shifted by what the exponents of both elements add up to.
+    steps = sum(one.exponent_bits for one in (element, weight) if isinstance(one, Minifloat))
+    moved = Term(acc * (shift + 2), 3 * acc)
+    if op.accumulator == "fp32":
+        bits = product_width(element, weight, x.format.block.size)[1]
+        moved = Term(max(bits, 27) * (max(bits, 27).bit_length() + 3) + FP32_ADD_LUTS, bits + 90)
+    parts = {
+        "weights": weights,
+        "products": Term(1.5 * element.significand_bits * weight.significand_bits, width / 2).times(macs),
+        "aligned": Term(width * steps / 2).times(macs),
+        "tree": tree(fold.simd, width).times(fold.pe),
+        "moved": moved.times(fold.pe),
+        "unit": Term(45, 50 + 3 * element.bits * fold.simd),
+    }
+    return Terms("matvec_fp32" if op.accumulator == "fp32" else "matvec_blocks", parts, blocks)

@@ -1,0 +1,232 @@
+"""The terms of what layers cost: what their gateware instantiates, in LUTs and flip-flops."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hwgen.formats import Blocked, Minifloat
+from hwgen.ir import TensorType
+from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.cost_fit import Term, Terms
+from hwgen.ops.cost_rules import wants_block_ram
+from hwgen.ops.cost_window import line_buffer
+from hwgen.ops.fix import Fix
+from hwgen.ops.requantize import Requantize
+from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.window import Pool, Window
+from hwgen.tools.resources import Family
+
+
+@dataclass(frozen=True)
+class Device:
+    """rom: bits of a ROM in one LUT. ram: words of a memory in LUTs, and `ram_luts`, LUTs of one bit of them."""
+
+    rom: int
+    ram: int
+    ram_luts: float
+
+
+DEVICES: dict[Family, Device] = {
+    "ecp5": Device(16, 16, 1.5),
+    "ice40": Device(16, 16, 1.5),
+    "xcup": Device(64, 32, 8 / 14),
+}
+
+FP32_ADD_LUTS = 1100
+"""LUTs of an FP32 addition in one clock and of what rounds to it; set on two matrix units."""
+
+
+def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
+    """(a ROM with a registered output in LUTs, the blocks of 18 kbit that it takes instead)."""
+    if depth <= 1 or not width:
+        return Term(), 0
+    if wants_block_ram(round(width), depth):
+        return Term(), int(max(-(-width // 36), -(-width * depth // 18432)))
+    return Term(width * max(depth / DEVICES[family].rom, 0.8), width), 0
+
+
+def memory(width: int, depth: int, family: Family) -> tuple[Term, int]:
+    """(a memory that is written and read, in LUTs, the blocks instead); words of blocks are chosen from by LUTs."""
+    device = DEVICES[family]
+    if not wants_block_ram(width, depth):
+        return Term(device.ram_luts * width * -(-depth // device.ram), width), 0
+    shapes = [(36 >> n, 512 << n) for n in range(6)]
+    wide, deep = min(((-(-width // w), -(-depth // d)) for w, d in shapes), key=math.prod)
+    return Term(0.6 * width * (deep - 1)), wide * deep
+
+
+def tree(terms: int, bits: float, growth: float = 1) -> Term:
+    """A tree of registered adders over `terms` values; `growth`: bits that a sum has more than its wider summand."""
+    lut = ff = 0.0
+    while terms > 1:
+        pairs, odd = divmod(terms, 2)
+        bits += growth
+        # Carry cells come in pairs of bits, so that an adder wastes one LUT on average; the narrowest need no carry.
+        lut += pairs * (bits + (bits > 3))
+        ff += pairs * bits + odd * (bits - growth)
+        terms = pairs + odd
+    return Term(lut, ff)
+
+
+def multipliers(a: int, b: int, family: Family) -> int:
+    """Multiplier blocks for a product of so many bits; a single bit that is left over is multiplied in LUTs."""
+    wide, narrow = (27, 18) if family == "xcup" else (18, 18)
+    pieces = [max(1, bits // size + (bits % size > 1)) for bits, size in ((max(a, b), wide), (min(a, b), narrow))]
+    return pieces[0] * pieces[1]
+
+
+def word(x: TensorType, lanes: int) -> int:
+    """Bits of a beat of data."""
+    if isinstance(x.format, Blocked):
+        return lanes * x.format.block.element.bits + x.format.block.scale.bits
+    return lanes * x.codes_format.bits
+
+
+def fix(op: Fix, lanes: int) -> Terms:
+    """A shifter down from a significand's place, and a sign, a lane."""
+    width = op.format.width
+    shifter = Term(width * (max(width, 24).bit_length() + 2.5) + 30, 2 * width).times(lanes)
+    return Terms("fix", {"shifter": shifter, "unit": Term(8, 8)})
+
+
+def block_quantize(op: BlockQuantize, x: TensorType, lanes: int, family: Family) -> Terms:
+    """A delay of a block, the search for its greatest number, and a shifter and an encoder a lane."""
+    width, element = x.codes_format.bits, op.format.block.element
+    steps = max(1, (width - 1).bit_length())
+    shifter = width * min(steps, op.format.block.scale.bits)
+    queue, blocks = rom(width * lanes, 2 * op.format.block.size // lanes, family)
+    parts = {
+        "lanes": Term(2 * width + shifter + 6 * element.bits, 3 * width + element.bits).times(lanes),
+        "queue": queue,
+        "search": Term(width * (steps + 2) + 40, 2 * width + 60),
+    }
+    return Terms("block_quantize", parts, blocks)
+
+
+def thresholds(op: Thresholds, x: TensorType, lanes: int, family: Family) -> Terms:
+    """A comparison and a ROM a stage and lane; one threshold in a lane is a constant."""
+    stages, width = op.steps.bit_length(), x.codes_format.bits
+    folds = 1 if bool((op.thresholds == op.thresholds[0]).all()) else x.channels // lanes
+    tables, blocks = Term(), 0
+    for stage, stored in enumerate(_stored(op)):
+        table, more = rom(stored, folds << stage, family)
+        tables, blocks = tables + table, blocks + more
+    compared = stages * (width + 1)
+    parts = {
+        "tables": tables.times(lanes),
+        "comparisons": Term(lanes * compared, lanes * stages * width) if folds > 1 else Term(),
+        "constants": Term() if folds > 1 else Term(lanes * compared, lanes * stages * width),
+        "found": Term(0, lanes * stages * (stages + 1) / 2),
+        "unit": Term(10 + 2 * folds.bit_length(), 8 + stages * (3 + folds.bit_length())),
+    }
+    return Terms("thresholds", parts, blocks * lanes)
+
+
+@lru_cache(maxsize=256)
+def _stored(op: Thresholds) -> tuple[int, ...]:
+    """Bits of the thresholds that each stage chooses from, without those that are the same in all of them."""
+    stages, table = op.steps.bit_length(), op.thresholds
+    found = []
+    for stage in range(stages):
+        size = 1 << (stages - stage)
+        chosen = table[:, size // 2 - 1 :: size]
+        ends = int(chosen.min()), int(chosen.max())
+        size = max(ends[1].bit_length(), (-ends[0] - 1).bit_length() if ends[0] < 0 else 0) + (ends[0] < 0)
+        differ = int(np.bitwise_or.reduce(chosen ^ chosen[0, 0], axis=None)) & ((1 << size) - 1)
+        found.append(differ.bit_count())
+    return tuple(found)
+
+
+def requantize(op: Requantize, x: TensorType, lanes: int, family: Family) -> Terms:
+    """A multiplication, an addition and a shift that rounds, a lane, by constants or by what ROMs hold by channel."""
+    width, factor = x.codes_format.bits, int(op.multiplier.max()).bit_length()
+    multiplies, adds = bool((op.multiplier != 1).any()), bool((op.offset != 0).any())
+    shifts = len(set(op.shift.tolist()))
+    full = width + (factor if multiplies else 0)
+    whole = max(full - int(op.shift.min()), 2)
+    fields = [values for values in (op.multiplier, op.offset, op.shift) if (values != values[0]).any()]
+    tables, blocks = Term(), 0
+    for values in fields:
+        table, more = rom(int(np.abs(values).max()).bit_length(), x.channels // lanes, family)
+        tables, blocks = tables + table, blocks + more
+    rounding = Term(whole * (1.5 + math.log2(shifts)) + 2 * op.format.bits, 2 * whole + op.format.bits)
+    parts = {
+        "tables": tables.times(lanes),
+        "product": Term(full, full).times(lanes * multiplies),
+        "offset": Term(full, full).times(lanes * adds),
+        "rounding": rounding.times(lanes),
+        "unit": Term(16, 20 + (width if fields else 0)),
+    }
+    dsp = multipliers(width, factor + 1, family) if multiplies else 0
+    return Terms("requantize", parts, blocks * lanes, dsp * lanes)
+
+
+def argmax(x: TensorType, lanes: int) -> Terms:
+    """A comparison and a choice for each pair of lanes, and with the greatest so far."""
+    width, index = x.codes_format.bits, max(1, (x.channels - 1).bit_length())
+    pairs = lanes - 1
+    parts = {
+        "comparisons": Term((pairs + 1) * (1.5 * width + 4), pairs * (width + 2) + width),
+        "unit": Term(3 * index + 8, 3 * index + 4),
+    }
+    return Terms("argmax", parts)
+
+
+def window(op: Window, x: TensorType, lanes: int, family: Family) -> Terms:
+    """The buffer of rows, and the counters that walk through it."""
+    buffer = line_buffer(op, x, lanes)
+    width, place = word(x, lanes), max(1, (buffer.depth - 1).bit_length())
+    counts = (*op.kernel, *op.positions(*x.shape[:2]), x.channels // lanes)
+    steps = sum((count - 1).bit_length() for count in counts)
+    padded = any(op.padding)
+    rows, blocks = memory(width, buffer.depth, family)
+    parts = {
+        "rows": rows,
+        "padding": Term(width * padded),
+        "counters": Term(8.2 * steps, 2 * steps),
+        "addresses": Term(1.75 * padded * place, (3.3 + 1.15 * padded) * place),
+        "unit": Term(5, 4),
+    }
+    return Terms("window", parts, blocks)
+
+
+def pool(op: Pool, x: TensorType, lanes: int, family: Family) -> Terms:
+    """What a window has come to, and a comparison or an adder a lane."""
+    y = op.infer(x)
+    bits, beats = word(y, lanes), y.channels // lanes
+    steps = (op.taps - 1).bit_length() + (beats - 1).bit_length()
+    kept, blocks = memory(bits, beats, family) if beats > 1 else (Term(), 0)
+    parts = {
+        "reduction": Term(bits * (1.8 if op.reduce == "max" else 1.5), bits),
+        "kept": kept,
+        "unit": Term(2.2 * steps + 8, 15),
+    }
+    return Terms("pool", parts, blocks)
+
+
+def converter(bits: int, lanes: int, to: int) -> Terms:
+    """A width converter: one LUT and flip-flop a bit on the way to fewer lanes, flip-flops alone to more."""
+    if lanes == to:
+        return Terms("gather")
+    size = max(lanes, to) * bits
+    if to < lanes:
+        return Terms("scatter", {"word": Term(size, size), "unit": Term(10, 8)})
+    return Terms("gather", {"word": Term(0.05 * size, size), "unit": Term(8, 8)})
+
+
+def queue(bits: int, depth: int, family: Family) -> Terms:
+    """A queue of so many beats of so many bits, delimiters included."""
+    stored, blocks = memory(bits, depth, family)
+    steps = max(1, (depth - 1).bit_length())
+    return Terms("queue", {"stored": stored, "unit": Term(12 + 6 * steps, 4 + 4 * steps)}, blocks)
+
+
+def decoding(fmt: object, bits: int) -> float:
+    """LUTs that put one code on its grid of `bits` bits: a shifter and a sign; none for integers."""
+    if not isinstance(fmt, Minifloat):
+        return 0
+    return bits * max(1, (bits - 1).bit_length() - 1) / 2 + bits
