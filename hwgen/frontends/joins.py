@@ -12,8 +12,9 @@ from hwgen.ops import Add, Concat
 
 def append_sum(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
     """The sum of tensors of one shape; `tensors` are names of the network being read."""
-    shapes = [chain.places[tensor].shape for tensor in tensors]
-    if len(set(shapes)) > 1:
+    places = [chain.places[tensor] for tensor in tensors]
+    shapes = [place.shape for place in places]
+    if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
         raise refuse(f"it adds tensors of different shapes: {', '.join(map(str, shapes))}")
     chain.join(name, Add(), output, tensors, refuse)
 

@@ -1,11 +1,12 @@
 """Import QONNX files: ONNX with Quant and BipolarQuant nodes, as Brevitas and others export them.
 
-The network must be a chain. What hwgen cannot carry to hardware is refused by the node's name, with the reason.
+What hwgen cannot carry to hardware is refused by the node's name, with the reason.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
+from hwgen.frontends.joins import append_concat, append_sum
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
 from hwgen.frontends.onnx_nodes import IMPORTERS
@@ -21,7 +23,7 @@ from hwgen.ops import Dense, Quantize
 
 
 def load(path: str | Path) -> Graph:
-    """The network in the QONNX file `path`, as a chain of real-valued operations (stage "imported").
+    """The network in the QONNX file `path`, as a graph of real-valued operations (stage "imported").
 
     Nodes keep their ONNX names, or get the operation's and a number where they have none. The first axis of the input
     is the batch; all other sizes must be given. Raises HwgenError naming the path if it is no ONNX file, and
@@ -29,23 +31,23 @@ def load(path: str | Path) -> Graph:
     """
     model = fused(read_onnx(path))
     reader = Reader(_start(model), _constants(model))
-    reader.shapes[reader.chain.tensor] = reader.chain.framed
+    reader.chain.keep(reader.chain.tensor)
     for node in _live(model):
         _take(reader, node)
     output = model.outputs[0]
-    if output not in reader.shapes:
+    if output not in reader.chain.places:
         raise UnsupportedError(f"output {output!r}: it does not depend on the input")
+    reader.chain.take(output)
     _quantize_input(reader.chain, model)
     return reader.chain.graph(model.name)
 
 
 @dataclass
 class Reader:
-    """What is known so far: the chain, constant tensors, and the shapes (without batch) of those that vary."""
+    """What is known so far: the tensors that vary, in `chain.places`, and those that are constant."""
 
     chain: Chain
     constants: dict[str, Constant]
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def _start(model: OnnxModel) -> Chain:
@@ -72,51 +74,73 @@ def _constants(model: OnnxModel) -> dict[str, Constant]:
 
 
 def _live(model: OnnxModel) -> list[OnnxNode]:
-    """The nodes that the output depends on, in order; raises UnsupportedError where the network branches."""
-    needed = set(model.outputs)
-    live: list[OnnxNode] = []
-    for node in reversed(model.nodes):
-        if needed & set(node.outputs):
-            live.insert(0, node)
-            needed |= set(node.inputs)
-    varies = set(model.inputs)
-    for node in live:
-        # A Shape is known before the network runs; it does not carry what it reads.
-        if node.op != "Shape" and varies & set(node.inputs):
-            varies |= set(node.outputs) - {""}
-    readers: dict[str, list[str]] = {name: ["the output"] for name in model.outputs}
-    for node in live:
-        for tensor in node.inputs:
-            if tensor in varies and node.op != "Shape":
-                readers.setdefault(tensor, []).append(repr(node.name))
-    for tensor, names in readers.items():
-        if len(names) > 1:
-            raise UnsupportedError(
-                f"tensor {tensor!r} has {len(names)} consumers ({', '.join(names)}): branches are not supported"
-            )
-    return live
+    """The nodes that the output depends on, each behind those that it reads; raises UnsupportedError for a cycle."""
+    writers = {tensor: node for node in model.nodes for tensor in node.outputs if tensor}
+    waiting, needed = list(model.outputs), set(model.outputs)
+    while waiting:
+        writer = writers.get(waiting.pop())
+        new = set(writer.inputs) - needed if writer else set()
+        needed |= new
+        waiting += sorted(new)
+    left = [node for node in model.nodes if needed & set(node.outputs)]
+    ordered: list[OnnxNode] = []
+    while left:
+        pending = {tensor for node in left for tensor in node.outputs}
+        ready = [node for node in left if not pending & set(node.inputs)]
+        if not ready:
+            raise UnsupportedError(f"the graph has a cycle: {_cycle(left)}")
+        ordered += ready
+        left = [node for node in left if pending & set(node.inputs)]
+    return ordered
+
+
+def _cycle(nodes: Sequence[OnnxNode]) -> str:
+    """Nodes that read each other in a circle, among `nodes`, each of which reads another one."""
+    writers = {tensor: node for node in nodes for tensor in node.outputs}
+    way = [nodes[0]]
+    while True:
+        before = next(writers[tensor] for tensor in way[-1].inputs if tensor in writers)
+        if before in way:
+            circle = [before, *reversed(way[way.index(before) :])]
+            return " to ".join(repr(node.name) for node in circle)
+        way.append(before)
 
 
 def _take(reader: Reader, node: OnnxNode) -> None:
-    """Add one ONNX node to the chain, or fold it."""
-    chain, constants, shapes = reader.chain, reader.constants, reader.shapes
+    """Add one ONNX node to the network, or fold it."""
+    chain, constants = reader.chain, reader.constants
     for tensor in node.inputs:
-        if tensor and tensor not in constants and tensor not in shapes:
+        if tensor and tensor not in constants and tensor not in chain.places:
             raise node.refused(f"it reads {tensor!r}, which nothing before it writes")
     given = [constants.get(tensor) for tensor in node.inputs]
-    varying = [tensor for tensor in node.inputs if tensor in shapes]
+    varying = [tensor for tensor in node.inputs if tensor in chain.places]
+    if varying:
+        chain.take(varying[0])
     if node.op == "Shape" and varying:
-        value = np.array([BATCH, *shapes[varying[0]]], dtype=np.int64)
+        value = np.array([BATCH, *chain.framed], dtype=np.int64)
         constants[node.outputs[0]] = Constant(value[node.attributes.get("start", 0) : node.attributes.get("end")])
-    elif not varying:
+        return
+    if not varying:
         constants[node.outputs[0]] = fold(node, given)
-    elif node.op not in IMPORTERS:
-        raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
-    else:
-        # Exactly one input varies, and it is the chain's last tensor: `_live` has refused everything else.
+        return
+    if len(varying) > 1:
+        _join(chain, node, varying)
+    elif node.op in IMPORTERS:
         IMPORTERS[node.op](chain, node, given)
-        output = chain.tensor if chain.tensor in node.outputs else node.outputs[0]
-        shapes[output] = chain.framed
+    else:
+        raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
+    chain.keep(chain.tensor if chain.tensor in node.outputs else node.outputs[0])
+
+
+def _join(chain: Chain, node: OnnxNode, tensors: Sequence[str]) -> None:
+    if node.op not in ("Add", "Concat", "Sum"):
+        raise node.refused(f"it reads several tensors ({', '.join(tensors)}); those that may: Add, Concat, Sum")
+    if len(tensors) < len(node.inputs):
+        raise node.refused("it reads constants beside several tensors")
+    if node.op == "Concat":
+        append_concat(chain, node.name, node.outputs[0], tensors, int(node.attributes["axis"]), node.refused)
+    else:
+        append_sum(chain, node.name, node.outputs[0], tensors, node.refused)
 
 
 def _quantize_input(chain: Chain, model: OnnxModel) -> None:
@@ -125,5 +149,9 @@ def _quantize_input(chain: Chain, model: OnnxModel) -> None:
     kinds = [type(node.op) for node in chain.nodes if isinstance(node.op, Dense | Quantize)]
     if fmt is not None and kinds[:1] == [Dense]:
         name = f"{chain.input.name}.codes"
-        chain.nodes[0] = replace(chain.nodes[0], inputs=(name,))
+        start = chain.input.name
+        chain.nodes = [
+            replace(node, inputs=tuple(name if tensor == start else tensor for tensor in node.inputs))
+            for node in chain.nodes
+        ]
         chain.nodes.insert(0, Node(f"{chain.input.name}.quantizer", Quantize(fmt), (chain.input.name,), name))

@@ -6,6 +6,7 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib.memory import Memory
 
+from hwgen.gateware.rom import LEAST_BITS, Rom
 from hwgen.ops.cost import wants_block_ram
 
 APART = {"no_rw_check": 1}
@@ -87,18 +88,28 @@ def rom(m: Module, enable: Value, address: Value, table: np.ndarray, name: str) 
     holds the whole table; bits that are the same in every row are not stored.
     """
     shape = range_shape(int(table.min()), int(table.max()))
-    bits = (table[:, :, None] >> np.arange(shape.width)) & 1
+    bits = ((table[:, :, None] >> np.arange(shape.width)) & 1).astype(np.uint8)
     bits = bits.reshape(len(table), -1)
     stored = np.flatnonzero((bits != bits[0]).any(axis=0))
     found: list[Value] = [Const(int(bit), 1) for bit in bits[0]]
     if len(stored):
-        words = [int("".join(map(str, row[::-1])), 2) for row in bits[:, stored]]
-        attrs = {"rom_style": "block"} if wants_block_ram(len(stored), len(words)) else {}
-        memory = Memory(shape=len(stored), depth=len(words), init=words, attrs=attrs)
-        m.submodules[name] = memory
-        port = memory.read_port()
-        m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
+        words = [int.from_bytes(row, "little") for row in np.packbits(bits[:, stored], axis=1, bitorder="little")]
+        data = _stored(m, enable, address, len(stored), words, name)
         for place, bit in enumerate(stored):
-            found[bit] = port.data[place]
+            found[bit] = data[place]
     columns = [Cat(found[n : n + shape.width]) for n in range(0, len(found), shape.width)]
     return [column.as_signed() if shape.signed else column for column in columns]
+
+
+def _stored(m: Module, enable: Value, address: Value, width: int, words: list[int], name: str) -> Value:
+    """The word at `address`, one enabled clock later."""
+    style = "block" if wants_block_ram(width, len(words)) else "auto"
+    if width * len(words) >= LEAST_BITS:
+        m.submodules[name] = large = Rom(width, words, style)
+        m.d.comb += [large.address.eq(address), large.enable.eq(enable)]
+        return large.data
+    attrs = {"rom_style": style} if style == "block" else {}
+    m.submodules[name] = memory = Memory(shape=width, depth=len(words), init=words, attrs=attrs)
+    port = memory.read_port()
+    m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
+    return port.data

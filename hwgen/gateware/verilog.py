@@ -7,6 +7,7 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from hwgen.gateware.rom import Emission, modules, without_contents
 from hwgen.tools.yosys import run_script
 
 # Amaranth's own attributes, which other tools do not know.
@@ -50,13 +51,14 @@ def to_verilog(component: wiring.Component, name: str) -> str:
 
 def to_rtlil(component: wiring.Component, name: str) -> str:
     """What Yosys reads of `component` as module `name`: the same text for the same gateware."""
-    return rtlil.convert(component, name=name, emit_src=False)
+    emission = Emission()
+    return rtlil.convert(component, name=name, platform=emission, emit_src=False) + emission.text()
 
 
 def from_rtlil(text: str) -> str:
     """The Verilog text of what `to_rtlil` gave."""
     with tempfile.TemporaryDirectory(prefix="hwgen-gateware-") as folder:
-        Path(folder, "in.il").write_text(text, encoding="utf-8")
+        Path(folder, "in.il").write_text(without_contents(text), encoding="utf-8")
         run_script(_SCRIPT, cwd=Path(folder))
         verilog = Path(folder, "out.v").read_text(encoding="utf-8")
-    return _HEADER + _INITIALISED.sub(r"  reg \1\2;\n  initial \2 = \3;", verilog) + _FOOTER
+    return _HEADER + _INITIALISED.sub(r"  reg \1\2;\n  initial \2 = \3;", verilog) + modules(text) + _FOOTER
