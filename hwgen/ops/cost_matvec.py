@@ -5,6 +5,7 @@ from __future__ import annotations
 from hwgen.formats import Blocked, Minifloat
 from hwgen.formats.base import product_width
 from hwgen.ir import Fold, TensorType
+from hwgen.ops import cost_unrolled
 from hwgen.ops.cost_fit import Term, Terms
 from hwgen.ops.cost_rules import (
     DSP_CHAIN,
@@ -13,7 +14,6 @@ from hwgen.ops.cost_rules import (
     is_placed,
     products_of,
     row_bits,
-    signed_digits,
     weight_bits,
 )
 from hwgen.ops.cost_terms import DEVICES, FP32_ADD_LUTS, decoding, memory, multipliers, rom, tree
@@ -29,6 +29,12 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     kind = products_of(op, x, fold)
     if kind == "blocks":
         return _blocks(op, x, fold, family)
+    if kind == "constant":
+        bits = grid_bits(x.codes_format)
+        parts = {"adders": cost_unrolled.adders(op, bits, family), "unit": Term(3, 10)}
+        if bits > x.codes_format.bits:
+            parts["decoding"] = Term(decoding(x.codes_format, bits), bits).times(op.weight.shape[1])
+        return Terms("matvec_unrolled", parts)
     if family == "xcup" and is_placed(op, x, fold):
         return _placed(op, x, fold, family)
     out, inner = op.weight.shape
@@ -47,11 +53,6 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
         "unit": Term(45, 50),
     }
     dsp = 0
-    if kind == "constant":
-        # Summands have shifts of their own, so sums grow less than in a tree of equals.
-        trees = (tree(sum(len(signed_digits(int(w))) for w in row), bits + 0.5, 0.6) for row in op.worth)
-        parts["tree"] = sum(trees, Term())
-        return Terms("matvec_constant", parts, blocks + more)
     if kind == "lut":
         formula = "matvec_signs" if magnitude == 1 else "matvec_narrow"
         adders, partial = max(magnitude - 1, 0), magnitude
