@@ -251,7 +251,7 @@ REFUSED = {
     ),
     "an interval that does not fit": (
         lambda: choose(SMALL["vectors"], ULX3S, 1, share=0.01),
-        "no folding within 1 clocks a frame is estimated to fit 0.01 of ulx3s: the nearest takes # LUT, # more than "
+        "no folding within 1 clocks a frame is estimated to fit 0.01 of ulx3s: the nearest takes # FF, # more than "
         "the 836 there are, # of them in node 'act.0'; # clocks a frame or a budget of # would do",
     ),
     "a resource that there is none of": (
