@@ -204,6 +204,8 @@ class _Reader:
     def _check_output(self, node: Any, varying: set[Any]) -> None:
         if len(node.all_input_nodes) != 1 or node.args[0] not in varying:
             raise UnsupportedError("the module must return one tensor that depends on its input")
+        if getattr(node.args[0].target, "__name__", node.args[0].target) == "topk":
+            raise UnsupportedError("the module must return one tensor, not the pair that topk gives")
         self.chain.take(node.args[0].name)
 
     def _join(self, node: Any, tensors: list[str], refuse: Refuse) -> None:

@@ -23,6 +23,13 @@ from hwgen.frontends.brevitas_formats import (
     carried_weights,
     groupwise_block,
 )
+from hwgen.frontends.brevitas_heads import (
+    argmax_function,
+    softmax_function,
+    softmax_layer,
+    take_of_topk,
+    topk_function,
+)
 from hwgen.frontends.brevitas_norms import array, batch_norm, fixed_batch_norm
 from hwgen.frontends.brevitas_pools import append_trunc_mean
 from hwgen.frontends.chain import (
@@ -36,7 +43,7 @@ from hwgen.frontends.chain import (
 )
 from hwgen.frontends.upsamples import upsample_function, upsample_layer
 from hwgen.ir import Array
-from hwgen.ops import ArgMax, Quantize, Relu, Softmax
+from hwgen.ops import Quantize, Relu
 
 
 def _one_integer(what: str, tensor: Any, refuse: Refuse) -> int:
@@ -266,16 +273,6 @@ def _append_flatten(chain: Chain, name: str, start: int, end: int, refuse: Refus
     images.append_reshape(chain, name, name, (math.prod(chain.shape),))
 
 
-def _softmax(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    _append_on_channels(chain, name, Softmax(), layer.dim, refuse)
-
-
-def _append_on_channels(chain: Chain, name: str, op: Softmax | ArgMax, axis: int | None, refuse: Refuse) -> None:
-    if axis not in (-1, len(chain.shape)) or chain.layout != "plain":
-        raise refuse(f"axis {axis} is not the last axis")
-    chain.append(name, op, name)
-
-
 LayerImporter = Callable[[Chain, str, Any, Mapping[int, Array], Refuse], None]
 
 MODULES: dict[str, LayerImporter] = {
@@ -299,7 +296,7 @@ MODULES: dict[str, LayerImporter] = {
     "QuantReLU": _quant_activation,
     "QuantSigmoid": _quant_activation,
     "QuantTanh": _quant_activation,
-    "Softmax": _softmax,
+    "Softmax": softmax_layer,
     "QuantUpsample": upsample_layer,
     "QuantUpsamplingNearest2d": upsample_layer,
     "Upsample": upsample_layer,
@@ -361,23 +358,17 @@ def _ignored(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def _attribute(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
-    if args[1] not in ("value", "tensor"):
+    if args[1] in ("indices", "values"):
+        take_of_topk(chain, name, args, kwargs, refuse)
+    elif args[1] not in ("value", "tensor"):
         raise refuse(f"the attribute {args[1]!r} is not supported; known: value")
-
-
-def _softmax_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
-    _append_on_channels(chain, name, Softmax(), args[1] if len(args) > 1 else kwargs.get("dim"), refuse)
-
-
-def _argmax_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
-    _append_on_channels(chain, name, ArgMax(), args[1] if len(args) > 1 else kwargs.get("dim"), refuse)
 
 
 FunctionImporter = Callable[[Chain, str, Sequence[Any], Mapping[str, Any], Refuse], None]
 
 FUNCTIONS: dict[str, FunctionImporter] = {
     "add": _operator("add"),
-    "argmax": _argmax_function,
+    "argmax": argmax_function,
     "contiguous": _ignored,
     "detach": _ignored,
     "div": _operator("div"),
@@ -385,11 +376,13 @@ FUNCTIONS: dict[str, FunctionImporter] = {
     "flatten": _flatten_function,
     "float": _ignored,
     "getattr": _attribute,
+    "getitem": take_of_topk,
     "interpolate": upsample_function,
     "mul": _operator("mul"),
     "reshape": _view,
-    "softmax": _softmax_function,
+    "softmax": softmax_function,
     "sub": _operator("sub"),
+    "topk": topk_function,
     "truediv": _operator("div"),
     "view": _view,
     **{name: _activation_function(name) for name in activations.FUNCTIONS},

@@ -1,4 +1,4 @@
-"""Activation functions that exporters write as several nodes, put together again.
+"""Activation functions that exporters write as several nodes, put together again; outputs that nothing reads dropped.
 
 Each would be a branch: the function's input is read twice. Only the last node of a pattern is replaced; those that
 nothing reads any more are not part of the network.
@@ -50,14 +50,23 @@ class _Graph:
 
 def fused(model: OnnxModel) -> OnnxModel:
     """`model` with Silu for x * Sigmoid(x), Gelu for x * (1 + Erf(x / sqrt(2))) / 2, and Softplus for a choice between
-    that and x."""
+    that and x, and TopK with names for those of its outputs alone that are read."""
     graph = _graph(model)
     found: dict[str, OnnxNode] = {}
     for node in model.nodes:
         made = PATTERNS[node.op](graph, node) if node.op in PATTERNS else None
         if made is not None:
             found[made.outputs[0]] = made
-    return replace(model, nodes=tuple(found.get(node.outputs[0], node) for node in model.nodes))
+    whole = replace(model, nodes=tuple(found.get(node.outputs[0], node) for node in model.nodes))
+    return replace(
+        whole, nodes=tuple(_named(node, whole, graph) if node.op == "TopK" else node for node in whole.nodes)
+    )
+
+
+def _named(node: OnnxNode, model: OnnxModel, graph: _Graph) -> OnnxNode:
+    """A node without names for what nothing reads."""
+    used = {*graph.readers, *model.outputs}
+    return replace(node, outputs=tuple(name if name in used else "" for name in node.outputs))
 
 
 def _graph(model: OnnxModel) -> _Graph:

@@ -21,7 +21,7 @@ from hwgen.frontends.chain import (
 from hwgen.frontends.constants import Constant, axes_of, quantizer
 from hwgen.frontends.onnx_file import OnnxNode
 from hwgen.frontends.upsamples import upsample_onnx
-from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax
+from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax, TopK
 
 
 def _alias(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -33,7 +33,7 @@ def _cast(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
 
     kind = node.attributes["to"]
     if kind not in (TensorProto.FLOAT, TensorProto.DOUBLE) and not (
-        chain.nodes and isinstance(chain.nodes[-1].op, ArgMax)
+        chain.nodes and isinstance(chain.nodes[-1].op, ArgMax | TopK)
     ):
         raise node.refused(f"a cast to {TensorProto.DataType.Name(kind)} would round; only float and double do not")
     _alias(chain, node, given)
@@ -287,9 +287,16 @@ def _argmax(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> N
 def _topk(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     _on_channels(chain, node, -1)
     k = int(given[1].value.ravel()[0]) if len(given) > 1 and given[1] is not None else int(node.attributes.get("k", 0))
-    if k != 1 or not node.attributes.get("largest", 1):
-        raise node.refused(f"only the one greatest number is supported, not k={k}")
-    chain.append(node.name, ArgMax(), node.outputs[1])
+    if not node.attributes.get("largest", 1):
+        raise node.refused("the least numbers are not supported; the greatest are")
+    # What nothing reads has no name: see hwgen.frontends.onnx_fuse.
+    values, indices = (*node.outputs, "", "")[:2]
+    if values and indices:
+        raise node.refused("both the greatest numbers and their indices are used; one of them is supported")
+    if values:
+        chain.append(node.name, TopK(k, "codes"), values)
+    else:
+        chain.append(node.name, ArgMax() if k == 1 else TopK(k), indices)
 
 
 Importer = Callable[[Chain, OnnxNode, Sequence[Constant | None]], None]

@@ -12,6 +12,7 @@ from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Tran
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
+from hwgen.ops.topk import TopK
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
 
@@ -37,6 +38,7 @@ OPS: dict[str, type[Op]] = {
         Softmax,
         Table,
         Thresholds,
+        TopK,
         Transpose,
         Upsample,
         Window,
@@ -64,6 +66,7 @@ __all__ = [
     "Softmax",
     "Table",
     "Thresholds",
+    "TopK",
     "Transpose",
     "Upsample",
     "Window",

@@ -23,6 +23,7 @@ from hwgen.ops import (
     Softmax,
     Table,
     Thresholds,
+    TopK,
     Transpose,
     Upsample,
     Window,
@@ -42,6 +43,7 @@ REAL = (
     Relu,
     Reshape,
     Softmax,
+    TopK,
     Transpose,
     Upsample,
     Window,
@@ -58,6 +60,7 @@ INTEGER = (
     Reshape,
     Table,
     Thresholds,
+    TopK,
     Upsample,
     Window,
 )

@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "softmax axis": (then("Softmax", axis=0), "axis 0 is not the last axis"),
     "argmax axis": (then("ArgMax"), "axis 0 is not the last axis"),
     "last index": (then("ArgMax", axis=1, select_last_index=1), "select_last_index=1 is not supported"),
-    "top 2": (then("TopK", [2]), "only the one greatest number is supported, not k=2"),
+    "least": (then("TopK", [2], largest=0), "the least numbers are not supported; the greatest are"),
     "unknown constant": (constant("Erf", np.ones(6)), r"\(Erf\): this operation is not supported on constants"),
     "broken constant": (constant("Transpose", np.ones(6), perm=[0, 1]), "its constant cannot be computed: axes don't"),
     "missing constant": (constant("Add", None, np.ones(6)), "an input in the middle is missing"),
