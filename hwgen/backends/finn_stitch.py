@@ -98,7 +98,8 @@ def read_nodes(folder: Path) -> list[dict[str, Any]]:
 
 def parts(graph: Graph, nodes: Sequence[dict[str, Any]]) -> list[Part]:
     """The stages in order, and the last bias behind them; raises UnsupportedError for a node that is no RTL."""
-    waiting = {kind: [node.name for node in graph.nodes if isinstance(node.op, ops)] for kind, ops in COMPUTES.items()}
+    computing = [node for node in graph.nodes if not finn_onnx.is_skipped(node.op)]
+    waiting = {kind: [node.name for node in computing if isinstance(node.op, ops)] for kind, ops in COMPUTES.items()}
     bias = finn_onnx.last_bias(graph)
     made = []
     for entry in nodes:
@@ -109,11 +110,8 @@ def parts(graph: Graph, nodes: Sequence[dict[str, Any]]) -> list[Part]:
         computes = waiting[entry["kind"]].pop(0) if waiting.get(entry["kind"]) else None
         taken, given = Beats(**entry["input"]), Beats(**entry["output"])
         name, kind = entry["name"], entry["kind"]
-        made.append(
-            Part(
-                name, kind, entry["top"] or "", computes, taken, given, entry["cycles"], entry["weights"], entry["taps"]
-            )
-        )
+        sizes = entry["cycles"], entry["weights"], entry["taps"]
+        made.append(Part(name, kind, entry["top"] or "", computes, taken, given, *sizes))
     left = [name for names in waiting.values() for name in names]
     if left:
         raise HwgenError(f"FINN's graph has no node for node {left[0]!r}: it was left out on the way")

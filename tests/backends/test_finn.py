@@ -79,22 +79,20 @@ def run_onnx(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
 
 
 def signed_images() -> Graph:
-    """A window with padding, a biased unit behind it, multiply and shift to few signed codes."""
+    """A window with padding, a biased unit, multiply and shift to few signed codes, their maximum, the image flat."""
     rng = np.random.default_rng(2)
     fmt = Int(4)
-    unit = MatVec(rng.integers(-8, 8, (6, 18)), fmt, rng.integers(-50, 50, 6))
-    kind = TensorType((4, 4, 2), fmt)
-    window = ops.Window((3, 3), padding=(1, 1, 1, 1), pad=0)
-    shift = ops.Requantize(rng.integers(1, 8, 6), [3], [8], "half_even", -5, 6, Int(4))
-    return chain(
-        "i",
-        kind,
-        ("w", window),
-        ("fc", unit),
-        ("r", shift),
-        ("w1", ops.Window((1, 1))),
-        ("fd", MatVec(rng.integers(-8, 8, (3, 6)), fmt, rng.integers(-50, 50, 3))),
-    )
+    steps = {
+        "w": ops.Window((3, 3), padding=(1, 1, 1, 1), pad=0),
+        "fc": MatVec(rng.integers(-8, 8, (6, 18)), fmt, rng.integers(-50, 50, 6)),
+        "r": ops.Requantize(rng.integers(1, 8, 6), [3], [8], "half_even", -5, 6, fmt),
+        "wp": ops.Window((2, 2), (2, 2)),
+        "p": ops.Pool("max", 4),
+        "w1": ops.Window((1, 1)),
+        "flat": ops.Reshape((24,)),
+        "fd": MatVec(rng.integers(-8, 8, (3, 24)), fmt, rng.integers(-50, 50, 3)),
+    }
+    return chain("i", TensorType((4, 4, 2), fmt), *steps.items())
 
 
 def pooled_images() -> Graph:
