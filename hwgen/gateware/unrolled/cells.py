@@ -60,13 +60,16 @@ def add(m: Module, adder: Adder, values: Sequence[Value], name: str, *, placed: 
 
 
 def _sum(summands: Sequence[Summand], constant: int) -> Value:
-    """The sum as an expression, a positive summand first, so that there is one subtraction and no negation."""
+    """The sum as an expression: from a positive summand or the constant on, so that nothing is negated alone."""
     first, *rest = sorted(summands, key=lambda one: -one.sign)
-    total = first.number
+    if first.sign < 0 and constant:
+        rest, total = [first, *rest], Const(constant)
+    else:
+        total = first.number + constant if constant else first.number
     for one in rest:
         positive = Summand(one.value, one.shift, 1).number
         total = total - positive if one.sign < 0 else total + positive
-    return total + constant if constant else total
+    return total
 
 
 def three(m: Module, summands: Sequence[Summand], constant: int, width: int, name: str) -> Signal:
