@@ -186,6 +186,8 @@ def build(
     as_json: options.Json = False,
 ) -> None:
     """Write the project of another flow and run that flow's tools: Vitis HLS, or FINN with Vivado."""
+    from hwgen import report as reports
+    from hwgen import vitis_report
     from hwgen.backends import hls4ml
 
     if is_native(backend):
@@ -198,13 +200,14 @@ def build(
         tell("writing the HLS project")
         write_project(made, out)
         tell("running Vitis HLS")
-        figures = hls4ml.build(out)
+        hls4ml.build(out)
+        found = vitis_report.report(made, out)
+    reports.write(found, out)
     if as_json:
-        console.print_json({name: figure.to_json() for name, figure in figures.items()})
+        console.print_json(found.to_json())
         return
-    console.out.print(f"built in {out} (log: {out / 'vitis.log'}); estimates of Vitis HLS:")
-    for name, figure in figures.items():
-        console.out.print(f"  {name:9}{figure.text()}")
+    console.out.print(reports.terminal(found))
+    console.out.print(f"built in {out} (log: {out / 'vitis.log'}); report: {out}/report.html (also .md and .json)")
 
 
 def _build_finn(made: Accelerator, out: Path, as_json: bool) -> None:

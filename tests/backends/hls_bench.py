@@ -16,6 +16,13 @@ from hwgen.ir import Fold, Graph
 HEADERS = Path(hls4ml_layers.__file__).parent / "hls"
 Codes = npt.NDArray[np.int64]
 
+FILLED = """
+template <class T, int N> bool filled(T (&to)[N], const long long (&from)[N]) {
+    for (int i = 0; i < N; i++) to[i] = from[i];
+    return true;
+}
+"""
+
 
 def ap_types() -> Path:
     spec = importlib.util.find_spec("hls4ml")
@@ -42,7 +49,10 @@ def _case(number: int, graph: Graph) -> str:
         for table in layer.tables:
             values = ", ".join(f"{value}LL" for value in table.values.ravel())
             names.append(f"{table.name}{place}")
-            lines.append(f"static {cpp(table.format)} {names[-1]}[{table.values.size}] = {{{values}}};")
+            # Copied when the program starts: compilers take long over arrays of objects with initial values.
+            lines.append(f"static const long long raw_{names[-1]}[] = {{{values}}};")
+            lines.append(f"static {cpp(table.format)} {names[-1]}[{table.values.size}];")
+            lines.append(f"static const bool {names[-1]}_there = filled({names[-1]}, raw_{names[-1]});")
         function = f"hwgen::{layer.function}<{cpp(previous)}, {cpp(layer.format)}, config{place}>"
         calls.append(f"    {function}({', '.join(names)});")
         previous, size = layer.format, length
@@ -65,10 +75,10 @@ def run(graphs: list[Graph], inputs: list[Codes], folder: Path, flags: list[str]
     )
     cases = "\n".join(_case(number, graph) for number, graph in enumerate(graphs))
     source = folder / "bench.cpp"
-    source.write_text(f"#include <cstdio>\n{headers}{cases}\nint main() {{\n{body}    return 0;\n}}\n")
+    source.write_text(f"#include <cstdio>\n{headers}{FILLED}{cases}\nint main() {{\n{body}    return 0;\n}}\n")
     # g++ knows no HLS pragmas; ap_types' default constructors clear bits of what is not yet set, and it shifts negative
     # numbers to the left, which C++20 is the first to define.
-    known = ["-Wno-unknown-pragmas", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+    known = ["-Wno-unknown-pragmas", "-Wno-unused-variable", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
     command = ["g++", "-std=c++20", "-Wall", "-Werror", *known, *flags, f"-I{HEADERS}"]
     built = subprocess.run(
         [*command, "-isystem", str(ap_types()), str(source), "-o", str(folder / "bench")],

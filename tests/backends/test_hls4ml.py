@@ -22,6 +22,7 @@ from hwgen.formats import Int, scalar
 from hwgen.formats.grid import ladder
 from hwgen.ir import Fold, Graph, Node, Op, TensorType, Value
 from hwgen.ops import MatVec, Thresholds
+from hwgen.report import Report
 from hwgen.tools.files import write_atomic
 from tests.backends.test_templates import blocked, in_blocks
 from tests.conftest import chain, random_mlp
@@ -171,13 +172,39 @@ def test_versions_of_hls4ml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert not (tmp_path / "prj").exists()
 
 
-REPORT = """<profile>
+REPORT = """<?xml version="1.0" encoding="UTF-8"?>
+<profile>
+<section name="Vitis HLS Report for 'hwgen_mlp0'" level="0"/>
+<ReportVersion><Version>2024.1</Version></ReportVersion>
+<UserAssignments>
+  <unit>ns</unit>
+  <ProductFamily>zynquplus</ProductFamily>
+  <Part>xczu3eg-sbva484-1-e</Part>
+  <TopModelName>hwgen_mlp0</TopModelName>
+  <TargetClockPeriod>5.00</TargetClockPeriod>
+  <ClockUncertainty>1.35</ClockUncertainty>
+  <FlowTarget>vivado</FlowTarget>
+</UserAssignments>
 <PerformanceEstimates>
-  <SummaryOfTimingAnalysis><EstimatedClockPeriod>3.500</EstimatedClockPeriod></SummaryOfTimingAnalysis>
-  <SummaryOfOverallLatency><Worst-caseLatency>undef</Worst-caseLatency><Interval-max>64</Interval-max>
+  <PipelineType>dataflow</PipelineType>
+  <SummaryOfTimingAnalysis><unit>ns</unit><EstimatedClockPeriod>3.500</EstimatedClockPeriod></SummaryOfTimingAnalysis>
+  <SummaryOfOverallLatency>
+    <unit>clock cycles</unit>
+    <Best-caseLatency>{latency}</Best-caseLatency>
+    <Average-caseLatency>{latency}</Average-caseLatency>
+    <Worst-caseLatency>{latency}</Worst-caseLatency>
+    <Best-caseRealTimeLatency>0.700 us</Best-caseRealTimeLatency>
+    <DataflowPipelineThroughput>64</DataflowPipelineThroughput>
+    <Interval-min>64</Interval-min>
+    <Interval-max>64</Interval-max>
   </SummaryOfOverallLatency>
 </PerformanceEstimates>
-<AreaEstimates><Resources><BRAM_18K>2</BRAM_18K><DSP>0</DSP><FF>900</FF><LUT>1234</LUT></Resources></AreaEstimates>
+<AreaEstimates>
+  <Resources><BRAM_18K>3</BRAM_18K><DSP>0</DSP><FF>900</FF><LUT>{lut}</LUT><URAM>0</URAM></Resources>
+  <AvailableResources>
+    <BRAM_18K>432</BRAM_18K><DSP>360</DSP><FF>141120</FF><LUT>70560</LUT><URAM>0</URAM>
+  </AvailableResources>
+</AreaEstimates>
 </profile>
 """
 
@@ -201,7 +228,7 @@ def test_missing_and_failing_tools(project: Path, tmp_path: Path, monkeypatch: p
         hls4ml.build(project)
     assert (project / "vitis.log").read_text() == "script build_prj.tcl\n"
     report = project / "hwgen_mlp0_prj/solution1/syn/report/csynth.xml"
-    (tmp_path / "csynth.xml").write_text(REPORT)
+    (tmp_path / "csynth.xml").write_text(REPORT.format(latency="undef", lut=1234))
     program(tmp_path, "vitis_hls", f"mkdir -p {report.parent} && cp {tmp_path}/csynth.xml {report}")
     figures = hls4ml.build(project)
     assert figures["interval"].text() == "64 cycles"
@@ -277,6 +304,40 @@ def test_the_command_line_writes_projects(hwgen, tmp_path: Path, monkeypatch: py
         assert got == code
         assert message in err
     assert (tmp_path / "prj2" / "build_prj.tcl").is_file()
+
+
+def test_what_vitis_reports_becomes_a_report(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    folder = tmp_path / "prj/hwgen_mlp0_prj/solution1/syn/report"
+    reports = {
+        "csynth": (140, 1234),
+        # The first node has two functions, the second was inlined.
+        "dense_latency_ap_uint_ap_int_config2_s_csynth": (9, 500),
+        "dense_ap_uint_ap_int_12_config2_s_csynth": (10, 520),
+        "dense_ap_uint_ap_int_9_config4_s_csynth": (8, "~0"),
+    }
+    (tmp_path / "made").mkdir()
+    for name, (latency, lut) in reports.items():
+        (tmp_path / "made" / f"{name}.xml").write_text(REPORT.format(latency=latency, lut=lut))
+    program(tmp_path, "vitis-run", f"mkdir -p {folder} && cp {tmp_path}/made/*.xml {folder}/")
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    code, out, err = hwgen("build", "graph.json", "-o", "prj")
+    assert code == 0, err
+    assert "1,234" in out
+    found = Report.read(tmp_path / "prj")
+    assert found.tools["Vitis HLS"] == "2024.1"
+    assert (found.timing.target, found.timing.latency.value, found.timing.interval.value) == (200, 140, 64)
+    assert found.timing.fmax.value == pytest.approx(1000 / 3.5)
+    assert found.timing.fmax.source == "estimate"
+    assert {row.name: (row.used.value, row.available) for row in found.resources} == {
+        "LUT": (1234, 70560),
+        "FF": (900, 141120),
+        "BRAM": (1.5, 216),
+        "DSP": (0, 360),
+    }
+    assert [layer.lut.value for layer in found.layers] == [520, None, None]
+    assert [layer.bram.value for layer in found.layers] == [1.5, None, 1.5]
+    code, out, _ = hwgen("build", "graph.json", "-o", "prj", "--json")
+    assert json.loads(out)["network"] == "mlp0"
 
 
 def images(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
