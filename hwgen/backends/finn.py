@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from hwgen.flow.simulate import simulate as run_bench
 from hwgen.flow.simulator import OnProgress
 from hwgen.ir import Folding, Graph, graph_from_json
 from hwgen.ir.figure import Figure
-from hwgen.ops import OPS, Window
+from hwgen.ops import OPS, MatVec, Window
 from hwgen.tools import child, yosys
 from hwgen.tools.files import atomic_dir, share, write_atomic
 
@@ -111,8 +112,8 @@ def configuration(board: Board) -> dict[str, Any]:
         "specialize_layers_config_file": "specialize.json",
         # Thresholds inside FINN's matrix units would make HLS of them.
         "standalone_thresholds": True,
-        # FINN would make multiply-and-round units of thresholds of 9 bits and more.
-        "requant_bitwidth_threshold": None,
+        # Of even thresholds FINN would make a multiplication by a float32, rounded: not for types of so many bits.
+        "requant_bitwidth_threshold": 64,
         # Sizing FIFOs takes Xilinx' simulator; nodes state the depths that they want beside their folding.
         "auto_fifo_depths": True,
         "auto_fifo_strategy": "force_minimal_fifos",
@@ -140,8 +141,9 @@ def generate(folder: Path | str, on_line: child.OnLine | None = None, timeout: f
     """Run FINN on a project until every node is RTL, and stitch that; gives rtl/accel.sv. Log: finn.log.
 
     on_line sees FINN's lines; those that begin with STEP tell the step. Raises ToolMissingError without FINN's
-    environment, ToolFailedError with FINN's last lines and its log's path, UnsupportedError for a node that FINN makes
-    in HLS; what `write` wrote stays.
+    environment, HwgenError with FINN's reason for a project that it refuses, such as a folding; ToolFailedError with its
+    last lines and its log's path for a crash, UnsupportedError for a node that FINN makes in HLS; what `write` wrote
+    stays.
     """
     folder = Path(folder)
     graph = read_graph(folder)
@@ -157,8 +159,24 @@ def generate(folder: Path | str, on_line: child.OnLine | None = None, timeout: f
     try:
         child.run(command, log=log, cwd=folder, env=_environment(), timeout=timeout, on_line=on_line)
     except ToolFailedError as error:
+        refused = _refusal(log, graph)
+        if refused:
+            raise HwgenError(f"FINN refuses the project in {folder} at {_step(log)}: {refused} (log: {log})") from error
         raise ToolFailedError(f"FINN stopped at {_step(log)}: {error}") from error
     return finn_stitch.stitch(graph, folder)
+
+
+def _refusal(log: Path, graph: Graph) -> str:
+    """What FINN itself has against a project, with the graph's names of its matrix units; "" for a crash."""
+    found = re.findall(r"FINN(?:User|Configuration)Error: (.+)", log.read_text(encoding="utf-8", errors="replace"))
+    if not found:
+        return ""
+    units = [node.name for node in graph.nodes if isinstance(node.op, MatVec)]
+
+    def named(match: re.Match[str]) -> str:
+        return f"{match[0]} (node {units[int(match[1])]!r})" if int(match[1]) < len(units) else match[0]
+
+    return re.sub(r"\bMVAU_rtl_(\d+)\b", named, str(found[-1]))
 
 
 def _environment() -> dict[str, str]:

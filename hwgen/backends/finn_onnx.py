@@ -132,19 +132,8 @@ def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_las
     for kind in (x, y):
         if not isinstance(kind.codes_format, Int | Fixed):
             raise HwgenError(f"FINN carries integers, not {kind.codes_format.name}, which it would drop without a word")
-    if isinstance(op, MatVec) and type(op) is not MatVec:
-        raise HwgenError("FINN has RTL for products by channel on Versal only")
     if isinstance(op, MatVec):
-        if not isinstance(op.weight_format, Int | Fixed):
-            raise HwgenError(
-                f"FINN carries integer weights, not {op.weight_format.name}, which it would drop without a word"
-            )
-        if op.multiplier != "exact":
-            raise HwgenError(f"FINN multiplies exactly, not by {op.multiplier}")
-        if x.codes_format.bits < 2:
-            raise HwgenError("FINN's RTL matrix unit takes activations of 2 bits or more; fewer are HLS, for Vitis")
-        if op.shift:
-            raise HwgenError(f"an accumulator's unit of 2**{op.shift} least products is not given to FINN")
+        _check_matvec(op, x, is_last)
     elif isinstance(op, Window):
         if any(op.padding) and op.pad != 0:
             raise HwgenError(f"FINN pads images with code 0, not with {op.pad}")
@@ -156,6 +145,45 @@ def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_las
             raise HwgenError(f"FINN flattens images inside a network, and makes nothing else of them: not {y.shape}")
     elif not isinstance(op, Thresholds | Requantize):
         raise HwgenError("FINN has no RTL for this operation; what it has is HLS, which needs Vitis")
+
+
+def _check_matvec(op: MatVec, x: TensorType, is_last: bool) -> None:
+    if type(op) is not MatVec:
+        raise HwgenError("FINN has RTL for products by channel on Versal only")
+    if not isinstance(op.weight_format, Int | Fixed):
+        raise HwgenError(
+            f"FINN carries integer weights, not {op.weight_format.name}, which it would drop without a word"
+        )
+    if op.multiplier != "exact":
+        raise HwgenError(f"FINN multiplies exactly, not by {op.multiplier}")
+    bits = x.codes_format.bits
+    if bits < 2:
+        raise HwgenError("FINN's RTL matrix unit takes activations of 2 bits or more; fewer are HLS, for Vitis")
+    # FINN takes the narrowest type for the weights that there are, which has a sign only where they have, and is
+    # bipolar for -1 and 0.
+    least, greatest = int(op.worth.min()), int(op.worth.max())
+    if least >= 0 or (least, greatest) == (-1, 0):
+        raise HwgenError(
+            f"FINN's RTL matrix unit takes signed weights, and those from {least} to {greatest} are none to FINN"
+        )
+    # The narrowest accumulator too, in whole bytes at the end; its RTL refuses one that is too narrow for a product of
+    # both types.
+    signed = x.codes_format.code_range[0] < 0
+    weight = Int.holding(least, greatest).width
+    sums = Int.holding(*_finn_sums(op, bits, signed)).width
+    sums = -(-sums // 8) * 8 if is_last else sums
+    if sums < weight + bits - signed:
+        raise HwgenError(
+            f"FINN makes the accumulator {sums} bits wide, and its RTL wants the {weight + bits - signed} bits of any "
+            f"product of weights of {weight} bits and activations of {bits}"
+        )
+
+
+def _finn_sums(op: MatVec, bits: int, signed: bool) -> tuple[int, int]:
+    """(least, greatest) sum as FINN has it: of all codes that the bits of the input have."""
+    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+    ends = np.multiply.outer(np.array([low, high]), op.worth)
+    return min(-1, int(ends.min(axis=0).sum(axis=1).min())), int(ends.max(axis=0).sum(axis=1).max())
 
 
 def last_bias(graph: Graph) -> Codes:

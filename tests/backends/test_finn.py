@@ -168,14 +168,19 @@ def test_windows_keep_up_with_the_unit_behind_them() -> None:
             r"node 'fc' \(MatVec\): FINN carries integers, not e2m1",
         ),
         (
-            [("fc", MatVec(np.array([[1, 2]]), Int(4)))],
+            [("fc", MatVec(np.array([[1, -2]]), Int(4)))],
             Int(1, is_signed=False),
             r"node 'fc' \(MatVec\): FINN's RTL matrix unit takes activations of 2 bits or more",
         ),
         (
-            [("fc", MatVec(np.array([[2, 4]]), Int(4), shift=1))],
+            [("fc", MatVec(np.array([[1, 0]]), Int(4)))],
             Int(4),
-            r"node 'fc' \(MatVec\): an accumulator's unit of 2\*\*1 least products",
+            r"node 'fc' \(MatVec\): FINN's RTL matrix unit takes signed weights, and those from 0 to 1 are none",
+        ),
+        (
+            [("fc", MatVec(np.array([[-1, 0], [0, 1]]), Int(2))), ("f2", MatVec(np.array([[1, -1]]), Int(2)))],
+            Int(4, is_signed=False),
+            r"node 'fc' \(MatVec\): FINN makes the accumulator 5 bits wide, and its RTL wants the 6 bits of any",
         ),
         (
             [("fc", MatVec(np.array([[1 << 24, -(1 << 24)]]), Int(26)))],
@@ -207,11 +212,11 @@ def test_images_that_finn_does_not_carry() -> None:
     kind = TensorType((4, 4, 2), Int(4))
     with pytest.raises(UnsupportedError, match=r"node 'w' \(Window\): FINN pads images with code 0, not with 3"):
         finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((3, 3), padding=(1, 1, 1, 1), pad=3))))
-    unit = ("fc", MatVec(np.ones((2, 2), dtype=np.int64), Int(4), np.array([1, 2])))
+    unit = ("fc", MatVec(-np.ones((2, 2), dtype=np.int64) * 3, Int(4), np.array([1, 2])))
     with pytest.raises(UnsupportedError, match=r"node 'w' \(Window\): FINN's matrix unit has no bias"):
         finn_onnx.to_onnx(chain("w", kind, unit, ("w", ops.Window((2, 2)))))
     with pytest.raises(UnsupportedError, match=r"node 'f2' \(MatVec\): FINN's matrix unit has no bias"):
-        finn_onnx.to_onnx(chain("w", kind, unit, ("f2", MatVec(np.ones((2, 2), dtype=np.int64), Int(4)))))
+        finn_onnx.to_onnx(chain("w", kind, unit, ("f2", MatVec(np.array([[1, -1], [1, 1]]), Int(4)))))
     window = ops.Window((2, 2))
     with pytest.raises(UnsupportedError, match=r"node 's' \(Reshape\): FINN flattens images.*not \(9, 2, 4\)"):
         finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("s", ops.Reshape((9, 2, 4))), ("v", window)))
@@ -241,7 +246,7 @@ def test_graphs_that_are_no_frozen_chain(tmp_path: Path) -> None:
         finn_onnx.to_onnx(real)
     with pytest.raises(HwgenError, match="graph 'none' has no layers to give to FINN"):
         finn_onnx.to_onnx(Graph("none", (Value("x", TensorType((4,), Int(4))),), (), ("x",)))
-    unit = MatVec(np.ones((4, 4), dtype=np.int64), Int(4))
+    unit = MatVec(-np.ones((4, 4), dtype=np.int64) * 7, Int(4))
     nodes = (Node("a", unit, ("x",), "y"), Node("b", unit, ("x",), "z"))
     two = Graph("two", (Value("x", TensorType((4,), Int(4))),), nodes, ("y", "z"))
     with pytest.raises(UnsupportedError, match=r"node 'b' reads \('x',\), not 'y': only chains go to FINN"):
@@ -296,6 +301,19 @@ def test_a_crash_inside_finn_shows_its_last_lines(
         finn.estimates(project)
     with pytest.raises(HwgenError, match="is no FINN project that hwgen wrote"):
         finn.generate(tmp_path)
+
+
+def test_a_folding_that_finn_refuses_is_named(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "finn.util.exception.FINNUserError: MVAU_rtl_1: MH (6) must be divisable by PE (currently 4), not MVAU_rtl_9."
+    )
+    environment(tmp_path, f"echo 'finn: 8/11 apply_folding_config'; echo '{text}'; exit 1", monkeypatch)
+    message = (
+        r"FINN refuses the project in .*prj at step 8/11 apply_folding_config: MVAU_rtl_1 \(node 'fc1'\): MH \(6\) must "
+        r"be divisable by PE \(currently 4\), not MVAU_rtl_9\. \(log: .*finn\.log\)"
+    )
+    with pytest.raises(HwgenError, match=message):
+        finn.generate(project)
 
 
 def test_a_crash_at_the_start(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
