@@ -7,7 +7,7 @@ from typing import Any
 
 from hwgen.frontends import images
 from hwgen.frontends.chain import Chain, Refuse
-from hwgen.ops import Add, Concat
+from hwgen.ops import Add, Concat, Multiply
 
 
 def append_sum(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
@@ -17,6 +17,15 @@ def append_sum(chain: Chain, name: str, output: str, tensors: Sequence[str], ref
     if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
         raise refuse(f"it adds tensors of different shapes: {', '.join(map(str, shapes))}")
     chain.join(name, Add(), output, tensors, refuse)
+
+
+def append_product(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
+    """The product of two tensors of one shape; `tensors` are names of the network being read."""
+    places = [chain.places[tensor] for tensor in tensors]
+    shapes = [place.shape for place in places]
+    if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
+        raise refuse(f"it multiplies tensors of different shapes: {', '.join(map(str, shapes))}")
+    chain.join(name, Multiply(), output, tensors, refuse)
 
 
 def append_concat(chain: Chain, name: str, output: str, tensors: Sequence[str], axis: int, refuse: Refuse) -> None:
@@ -50,6 +59,20 @@ def _sum(
     append_sum(chain, name, output, tensors, refuse)
 
 
+def _product(
+    chain: Chain,
+    name: str,
+    output: str,
+    tensors: Sequence[str],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    refuse: Refuse,
+) -> None:
+    if kwargs or len(args) != 2:
+        raise refuse("it needs two operands and no options")
+    append_product(chain, name, output, tensors, refuse)
+
+
 def _concat(
     chain: Chain,
     name: str,
@@ -70,5 +93,7 @@ JOINS: dict[str, JoinImporter] = {
     "concat": _concat,
     "concatenate": _concat,
     "iadd": _sum,
+    "imul": _product,
+    "mul": _product,
 }
 """PyTorch's functions and methods of several tensors, by name."""

@@ -14,7 +14,7 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
-from hwgen.frontends.joins import append_concat, append_sum
+from hwgen.frontends.joins import append_concat, append_product, append_sum
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
 from hwgen.frontends.onnx_nodes import IMPORTERS
@@ -132,13 +132,19 @@ def _take(reader: Reader, node: OnnxNode) -> None:
     chain.keep(chain.tensor if chain.tensor in node.outputs else node.outputs[0])
 
 
+JOINED = ("Add", "Concat", "Mul", "Sum")
+"""Operations that may read several tensors."""
+
+
 def _join(chain: Chain, node: OnnxNode, tensors: Sequence[str]) -> None:
-    if node.op not in ("Add", "Concat", "Sum"):
-        raise node.refused(f"it reads several tensors ({', '.join(tensors)}); those that may: Add, Concat, Sum")
+    if node.op not in JOINED:
+        raise node.refused(f"it reads several tensors ({', '.join(tensors)}); those that may: {', '.join(JOINED)}")
     if len(tensors) < len(node.inputs):
         raise node.refused("it reads constants beside several tensors")
     if node.op == "Concat":
         append_concat(chain, node.name, node.outputs[0], tensors, int(node.attributes["axis"]), node.refused)
+    elif node.op == "Mul":
+        append_product(chain, node.name, node.outputs[0], tensors, node.refused)
     else:
         append_sum(chain, node.name, node.outputs[0], tensors, node.refused)
 

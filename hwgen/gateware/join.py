@@ -16,7 +16,7 @@ from hwgen.gateware.decode import decode
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register
 from hwgen.ir import TensorType
-from hwgen.ops import Add, Concat
+from hwgen.ops import Add, Concat, Multiply
 
 
 class Join(wiring.Component):
@@ -26,7 +26,7 @@ class Join(wiring.Component):
     that wait at each input for those of the others (hwgen.gateware.branches tells how many have to).
     """
 
-    def __init__(self, op: Add | Concat, inputs: list[TensorType], lanes: int, depths: list[int]):
+    def __init__(self, op: Add | Concat | Multiply, inputs: list[TensorType], lanes: int, depths: list[int]):
         self.op, self.types = op, inputs
         self.inputs = [beats_of(x, lanes) for x in inputs]
         self.input, self.output = self.inputs[0], beats_of(op.infer(*inputs), lanes)
@@ -94,6 +94,40 @@ class Sum(Join):
         return terms[0][0]
 
 
+class Product(Join):
+    """y = (worth(x0) - zero point) * (worth(x1) - zero point), exact.
+
+    A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
+    while its output beat waits; what comes in goes on to queue up.
+    Pipeline: factors, product: depth = 2 clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval:
+    one beat a clock.
+    """
+
+    depth = 2
+
+    def timing(self, sink: timing.Push) -> list[timing.Push]:
+        return timing.join([queue.size for queue in self.queues], [1] * len(self.queues), self.depth, sink)
+
+    def elaborate(self, platform):
+        m = Module()
+        queues = self.queued(m)
+        meeting = SimpleNamespace(valid=Signal(name="all_there"), ready=Signal(name="taken"), p=queues[0].p)
+        m.d.comb += meeting.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues]))
+        enable = carry_frame(m, meeting, self.o, self.depth)
+        m.d.comb += [queue.ready.eq(enable & meeting.valid) for queue in queues]
+        for lane in range(self.output.lanes):
+            factors = []
+            for n, (queue, fmt, zero) in enumerate(zip(queues, self.op.formats, self.op.zero_points, strict=True)):
+                low, high = (end - zero for end in grid_range(fmt))
+                value = Signal(range_shape(low, high), name=f"worth_{lane}_{n}")
+                m.d.comb += value.eq(decode(fmt, queue.p.lanes[lane]).worth - zero)
+                factors.append(register(m, enable, value, f"factor_{lane}_{n}"))
+            product = Signal(range_shape(*self.op.bounds), name=f"times_{lane}")
+            m.d.comb += product.eq(factors[0] * factors[1])
+            m.d.comb += self.o.p.lanes[lane].eq(register(m, enable, product, f"product_{lane}"))
+        return m
+
+
 class Beside(Join):
     """The channels of the first tensor, then those of the next, vector by vector.
 
@@ -136,5 +170,5 @@ class Beside(Join):
         return m
 
 
-JOINS = {Add: Sum, Concat: Beside}
+JOINS = {Add: Sum, Concat: Beside, Multiply: Product}
 """The component of each join."""

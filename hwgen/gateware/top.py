@@ -21,7 +21,7 @@ from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
 from hwgen.gateware.fork import Fork
-from hwgen.gateware.join import JOINS, Beside, Join, Sum
+from hwgen.gateware.join import JOINS, Beside, Join, Product, Sum
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.matvec_placed import PlacedMatVec
 from hwgen.gateware.pool import Pool, check_pool
@@ -113,6 +113,7 @@ KINDS = {
     Upsample: "upsample",
     Pool: "pool",
     Sum: "add",
+    Product: "multiply",
     Beside: "concat",
     Fork: "fork",
     Fifo: "fifo",
@@ -281,7 +282,7 @@ def _ahead(net: _Net, node: Node, x: TensorType, lanes: int, folding: Folding) -
 def _join(net: _Net, node: Node, types: list[TensorType], lanes: int) -> Source:
     sources = [net.take(tensor, lambda beats: _convert(beats, lanes)) for tensor in node.inputs]
     beats = [x.size // lanes for x in types]
-    slack = 1 if isinstance(node.op, ops.Add) else max(x.channels // lanes for x in types)
+    slack = 1 if isinstance(node.op, ops.Add | ops.Multiply) else max(x.channels // lanes for x in types)
     depths = queue_depths(net.parts, sources, beats, slack)
     return net.add(JOINS[type(node.op)](node.op, types, lanes, depths), node, *sources)
 

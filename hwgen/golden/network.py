@@ -24,7 +24,7 @@ from hwgen.golden.depthwise import depthwise_kernel
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Add, Concat, Depthwise, Fix, MatVec, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops import Add, Concat, Depthwise, Fix, MatVec, Multiply, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
@@ -198,6 +198,8 @@ def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
         return _add_kernel(node.op, carrier)
     if isinstance(node.op, Concat):
         return node.op.run
+    if isinstance(node.op, Multiply):
+        return _multiply_kernel(node.op, carrier)
     if isinstance(node.op, MatVec) and node.op.accumulator == "fp32":
         return fp32_kernel(node.op, carrier)
     if isinstance(node.op, Fix):
@@ -263,6 +265,10 @@ def _add_kernel(op: Add, carrier: Kind) -> Kernel:
         return total
 
     return kernel
+
+
+def _multiply_kernel(op: Multiply, carrier: Kind) -> Kernel:
+    return lambda *values: op.run(*(np.asarray(value, dtype=np.int64) for value in values)).astype(carrier)
 
 
 def _window_kernel(op: Window, x: TensorType) -> Kernel:

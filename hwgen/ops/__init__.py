@@ -6,7 +6,7 @@ from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.depthwise import Depthwise, DepthwiseDense
 from hwgen.ops.fix import Fix
-from hwgen.ops.join import Add, Concat
+from hwgen.ops.join import Add, Concat, Multiply
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
@@ -30,6 +30,7 @@ OPS: dict[str, type[Op]] = {
         DepthwiseDense,
         Fix,
         MatVec,
+        Multiply,
         Pool,
         Quantize,
         Relu,
@@ -58,6 +59,7 @@ __all__ = [
     "DepthwiseDense",
     "Fix",
     "MatVec",
+    "Multiply",
     "Pool",
     "Quantize",
     "Relu",

@@ -9,14 +9,15 @@ from fractions import Fraction
 from hwgen.formats import Blocked
 from hwgen.formats.grid import grid_range
 from hwgen.ir import Node, TensorType
-from hwgen.ops.cost_layers import BLOCK_LUTS, add_up, amount
-from hwgen.ops.cost_window import line_buffer
-from hwgen.ops.join import Add, Concat
+from hwgen.ops.cost_layers import BLOCK_LUTS, add_up, amount, grid_bits
+from hwgen.ops.cost_window import line_buffer, row_buffer
+from hwgen.ops.join import Add, Concat, Multiply
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Resources
 
-JOINS = (Add, Concat)
+JOINS = (Add, Concat, Multiply)
 
 
 def join_lanes(node: Node, inputs: Sequence[TensorType], come: Sequence[int]) -> int:
@@ -25,7 +26,7 @@ def join_lanes(node: Node, inputs: Sequence[TensorType], come: Sequence[int]) ->
     Tensors side by side have lanes that divide the channels of all: the fewest of those that are no fewer.
     """
     widest = max(come)
-    if isinstance(node.op, Add):
+    if isinstance(node.op, Add | Multiply):
         return widest
     whole = math.gcd(*(x.channels for x in inputs))
     fmt = inputs[0].format
@@ -42,6 +43,8 @@ def waiting(node: Node, x: TensorType, y: TensorType) -> Fraction:
         return max(Fraction(old + buffer.rows, height) - Fraction(n, down) for n, old in enumerate(buffer.oldest))
     if isinstance(op, MatVec | Pool):
         return min(Fraction(4 * y.channels, y.size), Fraction(3))
+    if isinstance(op, Upsample):
+        return Fraction(row_buffer(op, x, x.channels).rows, x.shape[0])
     return Fraction(0)
 
 
@@ -84,6 +87,9 @@ def estimate_join(
         adders = (len(inputs) - 1) * lanes * (max(y.codes_format.bits, widest) + 1)
         products = sum(factor != 1 for factor in node.op.factors) * lanes * widest
         parts.append(amount(lut=adders + products, ff=adders + products + 6))
+    elif isinstance(node.op, Multiply):
+        bits = sum(grid_bits(fmt) for fmt in node.op.formats)
+        parts.append(amount(ff=2 * lanes * bits + 6, dsp=lanes))
     else:
         parts.append(amount(lut=lanes * y.codes_format.bits + 10, ff=lanes * y.codes_format.bits + 10))
     return add_up(parts)

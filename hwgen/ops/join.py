@@ -1,4 +1,4 @@
-"""Where branches meet: sums of tensors and tensors side by side."""
+"""Where branches meet: sums and products of tensors, and tensors side by side."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from hwgen.ir import Array, Op, TensorType
 
 MAX_FACTOR = 1 << 16
 """The greatest factor that brings two scales to a common one."""
+
+
+MAX_PRODUCT_BITS = 62
+"""The widest product of two tensors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +123,72 @@ class Concat(Op):
 
     def run(self, *values: Array) -> Array:
         return np.concatenate(values, axis=-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Op):
+    """The product of two tensors of one shape, number by number.
+
+    In the frozen graph it is a product of integers, exact: of what both codes are worth in units of their formats'
+    grids, less their zero points; formats: those of the codes. Both are empty while numbers are real.
+    """
+
+    frozen: ClassVar[bool] = True
+
+    formats: tuple[Format, ...] = ()
+    zero_points: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (len(self.formats), len(self.zero_points)) not in ((0, 0), (2, 2)):
+            raise HwgenError(
+                f"a product has two formats and zero points, not {len(self.formats)} and {len(self.zero_points)}"
+            )
+
+    def infer(self, *inputs: TensorType) -> TensorType:
+        if len(inputs) != 2:
+            raise HwgenError(f"a product is of two tensors, not of {len(inputs)}")
+        if inputs[0].shape != inputs[1].shape:
+            raise HwgenError(f"a product is of tensors of one shape, not of {inputs[0].shape} and {inputs[1].shape}")
+        shape = inputs[0].shape
+        if not self.formats:
+            return TensorType(shape)
+        found = tuple(x.codes_format for x in inputs)
+        if found != self.formats or tuple(x.zero_point for x in inputs) != self.zero_points:
+            raise HwgenError(f"a product of {_names(self.formats)} codes does not take {_names(found)}")
+        low, high = self.bounds
+        width = max(len(x.scale) for x in inputs)
+        rows = [units(x) * (width if len(x.scale) == 1 else 1) for x in inputs]
+        scale = tuple(float(a * b) for a, b in zip(*rows, strict=True))
+        return TensorType(shape, Int.holding(min(low, -1), max(high, 1)), scale)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """(least, greatest) product of codes."""
+        ends = [[end - zero for end in grid_range(f)] for f, zero in zip(self.formats, self.zero_points, strict=True)]
+        products = [a * b for a in ends[0] for b in ends[1]]
+        return min(products), max(products)
+
+    def run(self, *values: Array) -> Array:
+        if not self.formats:
+            return np.asarray(values[0] * values[1])
+        a, b = (on_grid(f, x) - zero for f, x, zero in zip(self.formats, values, self.zero_points, strict=True))
+        return np.asarray(a * b)
+
+
+def product_of(inputs: tuple[TensorType, ...]) -> Multiply:
+    """The product of codes of these types; raises HwgenError for formats that it does not take."""
+    for x in inputs:
+        fmt = x.codes_format
+        if isinstance(fmt, Blocked):
+            raise HwgenError(f"a product of {fmt.name} codes is not supported: their blocks have scales of their own")
+        grid_range(fmt)
+        if x.zero_point and not isinstance(fmt, Int):
+            raise HwgenError(f"{fmt.name} codes have no zero point, not {x.zero_point}")
+    made = Multiply(tuple(x.codes_format for x in inputs), tuple(x.zero_point for x in inputs))
+    bits = max(abs(end) for end in made.bounds).bit_length() + 1
+    if bits > MAX_PRODUCT_BITS:
+        raise HwgenError(f"products of {_names(made.formats)} take {bits} bits; at most {MAX_PRODUCT_BITS} are carried")
+    return made
 
 
 def _check_count(inputs: tuple[TensorType, ...]) -> None:

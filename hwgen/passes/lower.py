@@ -14,7 +14,7 @@ from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Affine, Dense, Depthwise, DepthwiseDense, MatVec, Quantize
-from hwgen.ops.join import Add, aligned
+from hwgen.ops.join import Add, Multiply, aligned, product_of
 from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
 from hwgen.passes.branches import along, each_chain
@@ -102,10 +102,10 @@ def _joined(node: Node, types: tuple[TensorType, ...]) -> Node:
     for tensor, kind in zip(node.inputs, types, strict=True):
         if kind.format is None:
             raise refused(node, f"its input {tensor!r} is real numbers: no quantizer stands directly ahead of it")
-    if not isinstance(node.op, Add):
+    if not isinstance(node.op, Add | Multiply):
         return node
     try:
-        return replace(node, op=aligned(types))
+        return replace(node, op=aligned(types) if isinstance(node.op, Add) else product_of(types))
     except HwgenError as error:
         raise refused(node, f"of {' and '.join(map(repr, node.inputs))}: {error}") from error
 

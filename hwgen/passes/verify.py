@@ -15,6 +15,7 @@ from hwgen.ops import (
     Dense,
     Fix,
     MatVec,
+    Multiply,
     Pool,
     Quantize,
     Relu,
@@ -38,6 +39,7 @@ REAL = (
     ArgMax,
     Concat,
     Dense,
+    Multiply,
     Pool,
     Quantize,
     Relu,
@@ -55,6 +57,7 @@ INTEGER = (
     Concat,
     Fix,
     MatVec,
+    Multiply,
     Pool,
     Requantize,
     Reshape,
@@ -64,7 +67,7 @@ INTEGER = (
     Upsample,
     Window,
 )
-JOINS = (Add, Concat)
+JOINS = (Add, Concat, Multiply)
 STAGES = ("imported", "frozen")
 
 

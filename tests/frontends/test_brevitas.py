@@ -286,7 +286,7 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         "flatten": (nn.Sequential(nn.Flatten(0)), "it flattens axes 0 to -1; only all axes behind the batch are"),
         "softmax": (layer(nn.Softmax(dim=0)), "axis 0 is not the last axis"),
         "function": (Branch(torch.sin), r"\(sin\): this operation is not supported; known: add, argmax"),
-        "square": (Branch(lambda x: x * x), r"node 'mul' \(mul\): it reads several tensors"),
+        "products": (Branch(lambda x: x * x.view(-1, 1, 12)), "it multiplies tensors of different shapes"),
         "shapes": (Branch(lambda x: x + x.view(-1, 1, 12)), "it adds tensors of different shapes"),
         "batches": (Branch(lambda x: torch.cat([x, x])), "axis 0 is not that of the channels"),
         "difference": (Branch(lambda x: torch.sub(x, torch.relu(x))), r"\(sub\): it reads several tensors"),

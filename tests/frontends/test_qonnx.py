@@ -293,7 +293,11 @@ def test_branches_join_in_sums_and_side_by_side(tmp_path: Path) -> None:
 
 
 JOINS_REFUSED: dict[str, tuple[Callable[[Builder, str], str], str]] = {
-    "product": (lambda b, x: b.op("Mul", x, b.op("Relu", x), name="bad"), "it reads several tensors"),
+    "quotient": (lambda b, x: b.op("Div", x, b.op("Relu", x), name="bad"), "it reads several tensors"),
+    "product": (
+        lambda b, x: b.op("Mul", x, b.op("Reshape", x, b.const(np.array([-1, 6, 1]))), name="bad"),
+        "it multiplies tensors of different shapes",
+    ),
     "constant": (lambda b, x: b.op("Sum", x, x, b.const(1.0), name="bad"), "it reads constants beside several tensors"),
     "axis": (lambda b, x: b.op("Concat", x, x, name="bad", axis=0), "axis 0 is not that of the channels"),
     "shapes": (

@@ -84,6 +84,7 @@ def separable(shape, window, simd, rng):
     return graph, {"depthwise1": Fold(1, simd), "matvec3": Fold(2, 1)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "window", "simd"),
     [

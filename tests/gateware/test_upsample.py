@@ -79,6 +79,7 @@ def network(rng):
     return chain(x, units[0], thresholds, ops.Upsample((2, 2)), window, units[1])
 
 
+@pytest.mark.slow
 def test_networks_keep_their_codes_and_times(rng):
     graph = network(rng)
     codes = random_codes(graph.input_type.format, (5, graph.input_type.size), rng)

@@ -1,0 +1,100 @@
+"""Products of two branches, and branches of another size: definitions, times, stalls."""
+
+import numpy as np
+import pytest
+
+from hwgen import gateware, golden, ops
+from hwgen.errors import HwgenError
+from hwgen.formats import Block, Blocked, get
+from hwgen.ir import Fold, TensorType
+from hwgen.ops import cost
+from hwgen.ops.join import product_of
+from tests.gateware.bench import random_codes, stream
+from tests.gateware.test_branches import U2, Net, defined
+
+
+def product(net, name, *tensors):
+    return net.add(name, product_of(tuple(net.types[tensor] for tensor in tensors)), *tensors)
+
+
+def gated(rng):
+    """A convolution times a gate: a table of another one."""
+    net = Net(TensorType((3, 2, 2), U2), rng)
+    gate = net.conv("gate", "x", 4, 1)
+    table = ops.Table(rng.integers(0, 8, (1, 4)), get("uint3"), zero_point=2)
+    value = net.conv("value", "x", 4, 3, padding=1)
+    out = net.steps("out", product(net, "times", value, net.add("sigmoid", table, gate)))
+    return net.graph(net.dense("fc", out, 2))
+
+
+def hourglass(rng):
+    """Down by two and up again, beside what was there before."""
+    net = Net(TensorType((4, 4, 2), U2), rng)
+    low = net.conv("low", net.conv("down", "x", 4, 2, 2), 2, 3, padding=1)
+    side = net.add("cat", ops.Concat(), "x", net.add("up", ops.Upsample((2, 2)), low))
+    return net.graph(net.dense("fc", side, 3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [gated, hourglass], ids=["gated", "hourglass"])
+def test_networks_keep_their_codes_and_times(make, rng):
+    graph = make(rng)
+    codes = random_codes(graph.input_type.format, (3, graph.input_type.size), rng)
+    frames = codes.reshape(3, *graph.input_type.shape)
+    want = defined(graph, frames)
+    np.testing.assert_array_equal(golden.run(graph, frames).reshape(3, -1), want)
+    folding = {node.name: Fold(1, 1) for node, _ in cost.matrix_units(graph)}
+    for valid, ready in ((1.0, 1.0), (0.6, 0.5)):
+        accelerator, _ = gateware.accelerator_of(graph, folding)
+        got = stream(accelerator, codes, valid=valid, ready=ready)
+        np.testing.assert_array_equal(got.codes, want)
+        if ready == 1.0:
+            ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
+            assert ends[0] - got.taken[0] == accelerator.latency
+            assert set(np.diff(ends)[-1:]) == {accelerator.interval}
+    assert cost.estimate(graph, folding).lut
+
+
+@pytest.mark.parametrize(("a", "b"), [("int8", "uint4"), ("e2m1", "e4m3"), ("bipolar", "int3")])
+def test_products_of_formats(a, b, rng):
+    kinds = [TensorType((6,), get(a), (0.5,)), TensorType((6,), get(b), (0.25,), 3 if b == "uint4" else 0)]
+    op = product_of(tuple(kinds))
+    codes = [random_codes(kind.format, (5, 6), rng) for kind in kinds]
+    codes = [np.where(kind.format.is_number(c), c, 0) for kind, c in zip(kinds, codes, strict=True)]
+    real = kinds[0].decode(codes[0]) * kinds[1].decode(codes[1])
+    np.testing.assert_array_equal(op.infer(*kinds).decode(op.run(*codes)), real)
+
+
+MX = Blocked(Block(get("e2m1"), get("mxfp4").scale, 4))
+INT = TensorType((4,), get("int4"))
+REFUSED = {
+    "formats": (lambda: ops.Multiply((get("int4"),), (0,)), "a product has two formats and zero points, not 1 and 1"),
+    "three": (lambda: ops.Multiply().infer(INT, INT, INT), "a product is of two tensors, not of 3"),
+    "shapes": (
+        lambda: ops.Multiply().infer(INT, TensorType((3,), get("int4"))),
+        r"a product is of tensors of one shape, not of \(4,\) and \(3,\)",
+    ),
+    "codes": (
+        lambda: product_of((INT, INT)).infer(INT, TensorType((4,), get("int5"))),
+        "a product of int4, int4 codes does not take int4, int5",
+    ),
+    "zero": (
+        lambda: product_of((INT, TensorType((4,), get("e2m1"), (1.0,), 1))),
+        "e2m1 codes have no zero point, not 1",
+    ),
+    "wide": (
+        lambda: product_of((TensorType((4,), get("e5m2")), TensorType((4,), get("e5m2")))),
+        r"products of e5m2, e5m2 take \d+ bits; at most 62 are carried",
+    ),
+    "blocks": (
+        lambda: product_of((TensorType((4,), MX), INT)),
+        "a product of .* codes is not supported: their blocks have scales of their own",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name):
+    make, message = REFUSED[name]
+    with pytest.raises(HwgenError, match=message):
+        make()
