@@ -141,9 +141,9 @@ def generate(folder: Path | str, on_line: child.OnLine | None = None, timeout: f
     """Run FINN on a project until every node is RTL, and stitch that; gives rtl/accel.sv. Log: finn.log.
 
     on_line sees FINN's lines; those that begin with STEP tell the step. Raises ToolMissingError without FINN's
-    environment, HwgenError with FINN's reason for a project that it refuses, such as a folding; ToolFailedError with its
-    last lines and its log's path for a crash, UnsupportedError for a node that FINN makes in HLS; what `write` wrote
-    stays.
+    environment, HwgenError with FINN's reason for a project that it refuses, such as a folding; ToolFailedError with
+    its last lines and its log's path for a crash, UnsupportedError for a node that FINN makes in HLS; what `write`
+    wrote stays.
     """
     folder = Path(folder)
     graph = read_graph(folder)

@@ -309,8 +309,8 @@ def test_a_folding_that_finn_refuses_is_named(project: Path, tmp_path: Path, mon
     )
     environment(tmp_path, f"echo 'finn: 8/11 apply_folding_config'; echo '{text}'; exit 1", monkeypatch)
     message = (
-        r"FINN refuses the project in .*prj at step 8/11 apply_folding_config: MVAU_rtl_1 \(node 'fc1'\): MH \(6\) must "
-        r"be divisable by PE \(currently 4\), not MVAU_rtl_9\. \(log: .*finn\.log\)"
+        r"FINN refuses the project in .*prj at step 8/11 apply_folding_config: MVAU_rtl_1 \(node 'fc1'\): MH \(6\) "
+        r"must be divisable by PE \(currently 4\), not MVAU_rtl_9\. \(log: .*finn\.log\)"
     )
     with pytest.raises(HwgenError, match=message):
         finn.generate(project)
