@@ -62,6 +62,15 @@ def test_what_two_outputs_add_is_added_once():
     assert sum({one.value for one in adder.operands} == {0, 1} for adder in made.adders) == 1
 
 
+def test_a_sum_that_is_put_back_does_not_meet_itself():
+    """5a at two places that overlap: 5a + 20a = 25a has a term 4a twice."""
+    given = share.Shared(1, ({(1, 0): 1, (1, 2): 1},), ({(0, 0): 1, (0, 2): 1},))
+    assert share.without(given, 2) == given
+    assert share.without(share.Shared(1, ({(1, 0): 1, (1, 1): -1},), given.sums), 2).rows == (
+        {(0, 0): 1, (0, 2): 1, (0, 1): -1, (0, 3): -1},
+    )
+
+
 def test_adders_of_three_take_fewer_luts_than_da4ml():
     rng = np.random.default_rng(0)
     for out, inner in ((8, 8), (16, 16), (16, 4), (4, 16)):

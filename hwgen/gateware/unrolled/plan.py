@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hwgen.gateware.unrolled.share import Row, Shared, bits, share
+from hwgen.gateware.unrolled.share import Row, bits, share
 
 
 @dataclass(frozen=True)
@@ -114,14 +114,18 @@ class _Builder:
         adder = self.adders[value - len(self.ranges)]
         return adder.low, adder.high
 
+    def form_of(self, one: Operand) -> Form:
+        """The linear form of an operand."""
+        terms, offset = self.forms[one.value]
+        return one.sign * (terms << one.shift), one.sign * (offset << one.shift)
+
     def add(self, operands: Sequence[Operand], constant: int) -> int:
         """The value of a new adder."""
         form = np.zeros(len(self.ranges), dtype=np.int64)
         offset = constant
         for one in operands:
-            terms, more = self.forms[one.value]
-            form = form + one.sign * (terms << one.shift)
-            offset += one.sign * (more << one.shift)
+            terms, more = self.form_of(one)
+            form, offset = form + terms, offset + more
         used = np.flatnonzero(form)
         ends = form[used] * self.low[used], form[used] * self.high[used]
         low, high = int(np.minimum(*ends).sum()) + offset, int(np.maximum(*ends).sum()) + offset
@@ -202,25 +206,21 @@ def plan(weights: np.ndarray, bias: np.ndarray, ranges: Sequence[tuple[int, int]
 
     An adder of three has no more than two negative operands, or takes a constant instead of one.
     """
-    shared = share(weights, ranges, arity)
-    return build(shared, bias, ranges, arity)
-
-
-def build(shared: Shared, bias: np.ndarray, ranges: Sequence[tuple[int, int]], arity: int) -> Plan:
-    builder = _Builder(ranges, arity)
+    shared, builder = share(weights, ranges, arity), _Builder(ranges, arity)
     # Where each value of `shared` stands among the adders'.
-    place = [Operand(n, 0, 1) for n in range(shared.inputs)]
+    place = [Operand(n, 0, 1) for n in range(len(ranges))]
 
     def operands(row: Row) -> list[Operand]:
-        found = []
-        for (value, shift), sign in row.items():
-            one = place[value]
-            found.append(Operand(one.value, one.shift + shift, one.sign * sign))
-        return found
+        places = ((place[value], shift, sign) for (value, shift), sign in row.items())
+        return [Operand(one.value, one.shift + shift, one.sign * sign) for one, shift, sign in places]
 
     for row in shared.sums:
         place.append(builder.tree(operands(row), 0, signed=True))
     outputs: list[Operand | int] = []
-    for row, constant in zip(shared.rows, bias, strict=True):
-        outputs.append(builder.tree(operands(row), int(constant), signed=False) if row else int(constant))
+    for row, constant in zip(shared.rows, bias.tolist(), strict=True):
+        outputs.append(builder.tree(operands(row), constant, signed=False) if row else constant)
+    for output, row, constant in zip(outputs, weights, bias.tolist(), strict=True):
+        form, offset = (0 * row, output) if isinstance(output, int) else builder.form_of(output)
+        assert offset == constant, "an output's constant is not its bias"
+        assert (form == row).all(), "an output's form is not its row of weights"
     return Plan(builder.ranges, tuple(builder.adders), tuple(outputs))

@@ -26,6 +26,16 @@ Row = dict[Key, int]
 """Terms of a sum, with their signs."""
 
 
+MAX_PAIRS = 1_000_000
+"""Pairs of terms, in both orders, up to which a matrix is looked at as a whole: some ten seconds."""
+
+SLACK = 1
+"""Levels of adders that sharing may add to those of the longest sum without sharing."""
+
+LEAST_COMMON = 3
+"""Terms that two rows have in common where it saves adders of three operands to add them once."""
+
+
 @dataclass(frozen=True)
 class Shared:
     """What rows are sums of. Values below `inputs` are inputs; value `inputs` + n is the sum of `sums`[n].
@@ -88,7 +98,10 @@ def without(shared: Shared, uses: int) -> Shared:
     for value in sorted(sums, reverse=True):
         users = [row for row in (*rows, *sums.values()) if any(key[0] == value for key in row)]
         places = [(row, key) for row in users for key in row if key[0] == value]
-        if len(places) > uses or any((v, s + key[1]) in row for row, key in places for v, s in sums[value]):
+        # Where its terms would come; two in one place would have to be added.
+        new = [(id(row), v, s + key[1]) for row, key in places for v, s in sums[value]]
+        taken = any((v, s + key[1]) in row for row, key in places for v, s in sums[value])
+        if len(places) > uses or taken or len(set(new)) < len(new):
             continue
         terms = sums.pop(value)
         for row, key in places:
@@ -101,16 +114,6 @@ def without(shared: Shared, uses: int) -> Shared:
         return {(names[value], place): sign for (value, place), sign in row.items()}
 
     return Shared(shared.inputs, tuple(map(renamed, rows)), tuple(map(renamed, sums.values())))
-
-
-MAX_PAIRS = 1_000_000
-"""Pairs of terms, in both orders, up to which a matrix is looked at as a whole: some ten seconds."""
-
-SLACK = 1
-"""Levels of adders that sharing may add to those of the longest sum without sharing."""
-
-LEAST_COMMON = 3
-"""Terms that two rows have in common where it saves adders of three operands to add them once."""
 
 
 class _Heights:
