@@ -14,21 +14,40 @@ import json
 from pathlib import Path
 from typing import Any
 
+import matrix_unit
 import numpy as np
 from measure import parts
 from scipy.optimize import nnls
 
+from hwgen import compiler
 from hwgen.flow import components
 from hwgen.flow.components import Component
 from hwgen.gateware.verilog import to_rtlil
-from hwgen.ops import cost_terms
-from hwgen.ops.cost_fit import FILE, KINDS, Terms, coefficients, cost
+from hwgen.ir import Fold, Graph
+from hwgen.ops import cost, cost_terms
+from hwgen.ops.cost_fit import FILE, KINDS, Terms, coefficients
+from hwgen.ops.cost_fit import cost as cost_of
 from hwgen.ops.cost_layers import terms_of
 from hwgen.tools.files import write_atomic
 from hwgen.tools.resources import FAMILIES, Family
 
 DATA = Path("docs/results/cost.json")
 CACHE = Path("build/components")
+
+BOARDS: dict[Family, str] = {"ecp5": "ulx3s", "xcup": "ultra96"}
+
+NETWORKS = (
+    ("perceptron", 64),
+    ("examples/digits.onnx", 64),
+    ("tfc-w2a2", 512),
+    ("fmnist-int4", 20_000),
+    ("fmnist-e3m2", 40_000),
+    ("fmnist-mxfp4", 40_000),
+)
+"""Networks that nothing is fitted to, each with the clocks that a frame may take."""
+
+PERCEPTRON = {f"fc{number}": Fold(4, 8) for number in range(3)} | {"fc3": Fold(1, 8)}
+"""The folds of bench/matrix_unit.py."""
 
 DRAW = 0.03
 """How much a coefficient is drawn to 1, beside relative errors of 1."""
@@ -111,7 +130,7 @@ def show() -> dict[str, Any]:
         wrong = []
         for row in rows:
             made = terms(row["case"], family)
-            guess = cost(made, family)
+            guess = cost_of(made, family)
             for kind in KINDS:
                 error = getattr(guess, kind) / max(row[kind], LEAST) - row[kind] / max(row[kind], LEAST)
                 errors.setdefault(made.formula, {k: [] for k in KINDS})[kind].append(error)
@@ -136,16 +155,113 @@ def _most(errors: list[float]) -> float:
     return round(max(errors, key=abs), 3)
 
 
+def graph_of(name: str) -> Graph:
+    """A trained network of hwgen.models, frozen; or a QONNX file."""
+    if name.endswith(".onnx"):
+        return compiler.load(name)
+    if name == "perceptron":
+        return matrix_unit.perceptron()
+    from hwgen import models
+
+    shape = models.find(models.record(name)["config"]["model"]).shape
+    x = np.random.default_rng(1).random((64, *shape), dtype=np.float32)
+    return compiler.from_brevitas(models.load(name), x)
+
+
+def check(family: Family, names: list[str]) -> None:
+    """Estimate and synthesis of networks that nothing was fitted to, component by component."""
+    for name, interval in NETWORKS:
+        if name not in names:
+            continue
+        wish = PERCEPTRON if name == "perceptron" else interval
+        made = compiler.compile(graph_of(name), BOARDS[family], wish, CACHE.parent)
+        whole = cost.estimate(made.graph, made.folding, family)
+        sizes = made.synthesise(workers=1, progress=lambda text, done: print(" ", text, flush=True))
+        row: dict[str, Any] = {"network": name, "interval": interval, "layers": {}}
+        for kind in (*KINDS, "bram", "dsp"):
+            found, scale = getattr(sizes.total, kind), 2 if kind == "bram" and family == "xcup" else 1
+            row[kind] = [getattr(whole, kind), found * scale]
+        for part in cost.parts(made.graph, made.folding, family):
+            node = part.link.node.name
+            there = [one.resources.lut or 0 for one in sizes.parts if one.node == node]
+            row["layers"][node] = [part.link.node.op.kind, part.own.lut, sum(there)]
+        found = read()
+        found.setdefault("networks", {}).setdefault(family, {})[name] = row
+        write(found)
+        print(family, name, {kind: row[kind] for kind in (*KINDS, "bram", "dsp")}, flush=True)
+
+
+HEAD = """# The cost model
+
+Written by `bench/cost_model.py`; the data are in `cost.json`. Formulas count what the gateware instantiates in a few
+terms, whose coefficients are fitted to syntheses of components of random numbers, by family. Synthesis by Yosys
+(`synth_ecp5`, `synth_xilinx -family xcup -flatten -noiopad -noclkbuf`), component by component.
+"""
+NETWORK_TEXT = """
+## Networks that nothing was fitted to
+
+Trained ones, and a perceptron of random weights. Estimate / synthesis, and the error of the estimate; block RAMs of
+18 kbit. Synthesis is the sum over the components.
+"""
+FORMULA_TEXT = """
+## Formulas on their own data
+
+The mean of the absolute errors, and the largest one; of components under 20 LUTs or flip-flops as shares of 20.
+"""
+
+
+def page() -> str:
+    """docs/results/cost.md."""
+    data = read()
+    parts = [HEAD, NETWORK_TEXT]
+    for family, networks in data.get("networks", {}).items():
+        parts += [f"\n### {family}\n\n", "| network | clocks a frame | LUT | error | FF | error | BRAM | DSP |\n"]
+        parts.append("|---|" + "---:|" * 7 + "\n")
+        for name, row in networks.items():
+            cells = [str(row["interval"])]
+            for kind in KINDS:
+                guess, found = row[kind]
+                cells += [f"{guess:,} / {found:,}", f"{guess / found - 1:+.0%}"]
+            cells += [f"{row[kind][0]:g} / {row[kind][1]:g}" for kind in ("bram", "dsp")]
+            parts.append(f"| {name} | {' | '.join(cells)} |\n")
+        parts += _by_kind(networks)
+    parts.append(FORMULA_TEXT)
+    for family, one in show().items():
+        parts += [f"\n### {family}\n\n", "| formula | components | LUT, mean | LUT, most | FF, mean | FF, most |\n"]
+        parts.append("|---|" + "---:|" * 5 + "\n")
+        for name, row in one["formulas"].items():
+            cells = [f"{row[kind][0]:.1%} | {row[kind][1]:+.1%}" for kind in KINDS]
+            parts.append(f"| {name} | {row['components']} | {' | '.join(cells)} |\n")
+        wrong = one["counted wrongly"]
+        parts.append(f"\nBlock RAMs or DSPs are counted wrongly for {len(wrong)} of these components.\n")
+    return "".join(parts)
+
+
+def _by_kind(networks: dict[str, Any]) -> list[str]:
+    """Errors of single layers, by kind."""
+    kinds: dict[str, list[float]] = {}
+    for row in networks.values():
+        for kind, guess, found in row["layers"].values():
+            kinds.setdefault(kind, []).append((guess - found) / max(found, LEAST))
+    lines = [f"{name} {_mean(errors):.0%} (most {_most(errors):+.0%})" for name, errors in sorted(kinds.items())]
+    return [f"\nLUTs of single layers, mean error: {'; '.join(lines)}.\n"]
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--measure", nargs="+", choices=FAMILIES)
     options.add_argument("--fit", action="store_true")
+    options.add_argument("--check", nargs="+", choices=FAMILIES)
+    options.add_argument("--networks", nargs="+", default=[name for name, _ in NETWORKS])
     chosen = options.parse_args()
     if chosen.measure:
         measure(chosen.measure)
     if chosen.fit:
         fit()
         print(json.dumps(show(), indent=1))
+    for family in chosen.check or ():
+        check(family, chosen.networks)
+    write_atomic(DATA.with_suffix(".md"), page())
 
 
 if __name__ == "__main__":

@@ -23,10 +23,7 @@ from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
-from hwgen.tools.resources import Family, Resources
-
-BLOCK_KBIT = {"ecp5": 18, "ice40": 4, "xcup": 36}
-"""Size of a family's block RAMs; estimates count blocks of 18 kbit."""
+from hwgen.tools.resources import BLOCK_KBIT, Family, Resources
 
 LUT_SHARE = 0.6
 """The most of a board's LUTs that a folding may be estimated to take where nobody asks for an interval or a budget."""

@@ -30,6 +30,7 @@ from hwgen.report.model import (
     Timing,
     timing,
 )
+from hwgen.tools.resources import BLOCK_KBIT
 
 if TYPE_CHECKING:
     from hwgen.gateware import Design, Stage
@@ -197,6 +198,10 @@ def _resources(graph: Graph, board: Board, folding: Folding, built: Mapping[str,
             source: Source = routed[kind]["source"]
             figure = Figure(routed[kind]["value"], source, unit, built.get("how", "hwgen bitstream"))
         else:
-            figure = Figure(getattr(estimate, kind), "estimate", unit, "formulas of hwgen.ops.cost")
+            value = getattr(estimate, kind)
+            if kind == "bram" and value is not None:
+                # Estimates count blocks of 18 kbit.
+                value = value * 18 / BLOCK_KBIT[board.family]
+            figure = Figure(value, "estimate", unit, "formulas of hwgen.ops.cost")
         rows.append(Resource(unit, figure, available))
     return tuple(rows)

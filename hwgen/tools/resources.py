@@ -12,6 +12,9 @@ from hwgen.errors import HwgenError
 Family = Literal["ecp5", "ice40", "xcup"]
 FAMILIES: tuple[Family, ...] = ("ecp5", "ice40", "xcup")
 
+BLOCK_KBIT: dict[Family, int] = {"ecp5": 18, "ice40": 4, "xcup": 36}
+"""Size of a family's block RAMs."""
+
 # What one cell takes. Lattice: FPGA-TN-02205 (CCU2C spans two LUT4; a DPR16X4 takes four LUTs and the slice that
 # drives its write port). Xilinx: UG974 (LUTs of each distributed RAM; a RAMB18 is half of a block RAM tile).
 _CELLS: dict[Family, dict[str, dict[str, float]]] = {
