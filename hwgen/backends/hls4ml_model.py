@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,9 @@ from hwgen.formats import Int
 HEADERS = Path(__file__).parent / "hls"
 
 BACKEND = "Vitis"
+
+PARALLEL, STREAM = "io_parallel", "io_stream"
+"""How tensors travel: all numbers at once, each in registers of its own; or one vector of channels after the other."""
 
 
 class HwgenLayer(hls4ml_layers.Layer):  # type: ignore[misc]  # hls4ml has no types
@@ -55,7 +60,12 @@ class HwgenConfig(LayerConfigTemplate):  # type: ignore[misc]
     def format(self, node: Any) -> str:
         made: Layer = node.get_attr("made")
         types = {table.name: node.get_weights(table.name).type.name for table in made.tables}
-        return configuration(made, f"config{node.index}", types)
+        if not _streams(node):
+            return configuration(made, f"config{node.index}", types)
+        x, y = node.get_input_variable(), node.get_output_variable()
+        sizes = {"numbers_in": math.prod(x.shape), "numbers_out": math.prod(y.shape)}
+        streamed = replace(made, constants={**made.constants, **sizes})
+        return configuration(streamed, f"config{node.index}", types) + _on_arrays(made, x, y, f"config{node.index}")
 
 
 class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
@@ -66,11 +76,32 @@ class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
 
     def format(self, node: Any) -> str:
         made: Layer = node.get_attr("made")
-        node.set_attr("include_header", [f"nnet_utils/{Path(made.header).name}"])
-        x, y = node.get_input_variable(), node.get_output_variable()
+        headers = [Path(made.header).name, *(["hwgen_stream.h"] if _streams(node) else [])]
+        node.set_attr("include_header", [f"nnet_utils/{header}" for header in headers])
+        x, y, config = node.get_input_variable(), node.get_output_variable(), f"config{node.index}"
         arguments = ", ".join([x.name, y.name, *(node.get_weights(table.name).name for table in made.tables)])
-        function = made.function if "::" in made.function else f"hwgen::{made.function}"
-        return f"{function}<{x.type.name}, {y.type.name}, config{node.index}>({arguments});"
+        if _streams(node):
+            return f"hwgen::streamed<{config}_on_arrays, {x.type.name}, {y.type.name}, {config}>({arguments});"
+        return f"{_function(made)}<{x.type.name}, {y.type.name}, {config}>({arguments});"
+
+
+def _streams(node: Any) -> bool:
+    """Whether tensors are streams, of one vector of channels a beat."""
+    return bool(node.model.config.get_config_value("IOType") == STREAM)
+
+
+def _function(made: Layer) -> str:
+    return made.function if "::" in made.function else f"hwgen::{made.function}"
+
+
+def _on_arrays(made: Layer, x: Any, y: Any, config: str) -> str:
+    """The layer on arrays of numbers as a C++ type, for hwgen::streamed."""
+    x_type, y_type = (f"{variable.type.name}::value_type" for variable in (x, y))
+    tables = [f"{config}::{table.type} {table.name}[{table.values.size}]" for table in made.tables]
+    names = ", ".join(["in", "out", *(table.name for table in made.tables)])
+    arguments = ", ".join([f"{x_type} in[{config}::numbers_in]", f"{y_type} out[{config}::numbers_out]", *tables])
+    call = f"{_function(made)}<{x_type}, {y_type}, {config}>({names});"
+    return f"struct {config}_on_arrays {{\n    static void run({arguments}) {{\n        {call}\n    }}\n}};\n"
 
 
 def _precision(fmt: Int) -> Any:
@@ -106,6 +137,9 @@ def write_project(
     _register()
     for header in {layer.header for layer in made if Path(layer.header).is_absolute()}:
         get_backend(BACKEND).register_source(Path(header))
+    # An image has too many numbers for all of them to be in registers.
+    images = any(len(shape) > 1 for shape in (input_shape, *(layer.shape for layer in made)))
+    io_type = STREAM if images else PARALLEL
     names = identifiers([input_name, *(layer.node for layer in made)])
     entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
     precisions: dict[str, Any] = {names[0]: {"Precision": {"result": str(_precision(input_format))}}}
@@ -114,7 +148,7 @@ def write_project(
         precisions[label] = _settings(layer)
         precisions[label]["Trace"] = trace
     config = hls4ml.utils.config.create_config(
-        output_dir=str(folder), project_name=name, backend=BACKEND, part=part, clock_period=clock_ns
+        output_dir=str(folder), project_name=name, backend=BACKEND, part=part, clock_period=clock_ns, io_type=io_type
     )
     # A default of one bit, so that a type that were left open could not go unnoticed.
     config["HLSConfig"] = {

@@ -363,6 +363,15 @@ def floats_and_blocks(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
     return chained, numbers(e4m3, (50, 8), 5)
 
 
+def test_images_travel_as_streams_of_pixels_and_vectors_at_once(project: Path, tmp_path: Path) -> None:
+    graph, _ = images(np.random.default_rng(3))
+    source = (hls4ml.write(graph, tmp_path / "prj") / "firmware" / f"{hls4ml.project_name(graph)}.cpp").read_text()
+    assert "hwgen::streamed<config2_on_arrays, input_t, layer2_t, config2>" in source
+    assert "hls::stream<layer3_t> layer3_out" in source
+    assert "ARRAY_PARTITION" not in source
+    assert "hls::stream" not in (project / "firmware" / "hwgen_mlp0.cpp").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [images, floats_and_blocks])
 def test_projects_give_the_golden_codes(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
