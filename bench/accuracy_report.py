@@ -42,6 +42,7 @@ def summary(runs: Sequence[dict[str, Any]], rows: Sequence[Any], command: str) -
                     "accuracy_mean": float(values.mean()),
                     "accuracy_std": float(values.std(ddof=1)) if len(values) > 1 else None,
                     "seeds": sorted(run["seed"] for run in mine),
+                    "accuracies": {run["seed"]: run["accuracy"] for run in mine},
                     "golden_accuracy_mean": float(np.mean(golden)) if golden else None,
                     "other_predictions": sum(run.get("other_predictions", 0) for run in mine) if golden else None,
                     "frames": sum(run["frames"] for run in mine),
@@ -110,12 +111,14 @@ def _codes(records: Sequence[dict[str, Any]]) -> list[str]:
         if not record["codes"]:
             continue
         total = {key: sum(one[key] for one in record["codes"]) for key in ("frames", "compared", "different", "ties")}
-        rest = [one["farthest"] for one in record["codes"] if one["farthest"] is not None]
+        rest = [one["apart"] for one in record["codes"] if one["apart"] is not None]
         text = (
             f"{total['different']} of {total['compared']:,} in {total['frames']:,} images, {total['ties']} proven ties"
         )
         if rest:
-            text += f", {total['different'] - total['ties']} up to {max(rest):.0f} float32 ulps away"
+            text += (
+                f"; {total['different'] - total['ties']} not proven, of values that differ by {max(rest):.1e} at most"
+            )
         found.append(
             f"- {record['weight']}, {NAMES.get(record['model'], record['model'])}, {record['dataset']}: {text}."
         )
