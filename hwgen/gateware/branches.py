@@ -24,7 +24,7 @@ from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window
 from hwgen.ir import Node
 
-ELEMENTWISE = (ops.Thresholds, ops.Requantize, ops.BlockQuantize, ops.Fix)
+ELEMENTWISE = (ops.Thresholds, ops.Requantize, ops.Table, ops.BlockQuantize, ops.Fix)
 """Operations that hold no more than their pipeline."""
 
 

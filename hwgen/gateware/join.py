@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from hwgen.formats import Int
 from hwgen.formats.grid import grid_range
 from hwgen.gateware import timing
-from hwgen.gateware.beat import beats_of, signature
+from hwgen.gateware.beat import beats_of, payload, signature
 from hwgen.gateware.decode import decode
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register
@@ -36,12 +36,24 @@ class Join(wiring.Component):
         ports = {f"i{n}": In(signature(beats)) for n, beats in enumerate(self.inputs)}
         super().__init__({**ports, "o": Out(signature(self.output))})
 
-    def queued(self, m):
-        """The queues' outputs, with the queues in place."""
+    def begin(self, m):
+        """(the queues' outputs, what is taken of them, the output's lanes to drive, the clock enable).
+
+        Our own output comes first in the module, so that it is its wires that are called after the port, and not those
+        of the queues: simulations watch them by name.
+        """
+        given = SimpleNamespace(
+            valid=Signal(name="given"), ready=self.o.ready, p=Signal(payload(self.output), name="beat")
+        )
+        taken = SimpleNamespace(
+            valid=Signal(name="there"), ready=Signal(name="taken"), p=Signal(payload(self.input), name="meeting")
+        )
+        m.d.comb += [self.o.payload.eq(given.p), self.o.valid.eq(given.valid)]
+        enable = carry_frame(m, taken, given, self.depth)
         for n, queue in enumerate(self.queues):
             m.submodules[f"queue{n}"] = queue
             wiring.connect(m, wiring.flipped(getattr(self, f"i{n}")), queue.i)
-        return [queue.o for queue in self.queues]
+        return [queue.o for queue in self.queues], taken, given.p, enable
 
 
 class Sum(Join):
@@ -63,14 +75,15 @@ class Sum(Join):
 
     def elaborate(self, platform):
         m = Module()
-        queues = self.queued(m)
-        meeting = SimpleNamespace(valid=Signal(name="all_there"), ready=Signal(name="taken"), p=queues[0].p)
-        m.d.comb += meeting.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues]))
-        enable = carry_frame(m, meeting, self.o, self.depth)
-        m.d.comb += [queue.ready.eq(enable & meeting.valid) for queue in queues]
+        queues, taken, beat, enable = self.begin(m)
+        m.d.comb += [
+            taken.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues])),
+            taken.p.eq(queues[0].payload),
+        ]
+        m.d.comb += [queue.ready.eq(enable & taken.valid) for queue in queues]
         for lane in range(self.output.lanes):
             codes = [queue.p.lanes[lane] for queue in queues]
-            m.d.comb += self.o.p.lanes[lane].eq(self._sum(m, enable, codes, lane))
+            m.d.comb += beat.lanes[lane].eq(self._sum(m, enable, codes, lane))
         return m
 
     def _sum(self, m, enable, codes, lane):
@@ -146,27 +159,27 @@ class Beside(Join):
 
     def elaborate(self, platform):
         m = Module()
-        queues = self.queued(m)
+        queues, taken, out, enable = self.begin(m)
         last = len(queues) - 1
         turn = Signal(range(len(queues)))
-        chosen = SimpleNamespace(valid=Signal(name="there"), ready=Signal(name="taken"), p=SimpleNamespace())
         beat, valid = queues[0].payload.as_value(), queues[0].valid
         for n, queue in enumerate(queues):
             _, _, end = counter(m, queue.valid & queue.ready, self.turns[n], f"beat_{n}")
-            m.d.comb += queue.ready.eq(chosen.ready & (turn == n))
+            m.d.comb += queue.ready.eq(enable & (turn == n))
             with m.If(queue.valid & queue.ready & end):
                 m.d.sync += turn.eq(0 if n == last else n + 1)
             if n:
                 beat, valid = Mux(turn == n, queue.payload.as_value(), beat), Mux(turn == n, queue.valid, valid)
-        m.d.comb += chosen.valid.eq(valid)
-        chosen.p.first = (turn == 0) & queues[0].p.first
-        chosen.p.last = (turn == last) & queues[last].p.last
-        enable = carry_frame(m, chosen, self.o, self.depth)
-        width = self.output.data_bits
-        codes = register(m, enable, beat[:width], "codes")
-        m.d.comb += self.o.p.lanes.eq(codes[: self.output.lane_bits])
+        m.d.comb += [
+            taken.valid.eq(valid),
+            taken.p.eq(beat),
+            taken.p.first.eq((turn == 0) & queues[0].p.first),
+            taken.p.last.eq((turn == last) & queues[last].p.last),
+        ]
+        codes = register(m, enable, taken.p.as_value()[: self.output.data_bits], "codes")
+        m.d.comb += out.lanes.eq(codes[: self.output.lane_bits])
         if self.output.shared:
-            m.d.comb += self.o.p.shared.eq(codes[self.output.lane_bits :])
+            m.d.comb += out.shared.eq(codes[self.output.lane_bits :])
         return m
 
 

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from hwgen.errors import HwgenError
 from hwgen.ops.cost_window import LineBuffer
 
 Push = Callable[[int], int]
@@ -183,13 +184,16 @@ class Queue:
     """A FIFO (see `fifo`) whose reader takes a beat when there are others too."""
 
     def __init__(self, size: int):
+        self.size = size
         self.room: deque[int] = deque([0] * size)
         self.waiting: deque[int] = deque()
         self.free = -1
         self.head: int | None = None
 
     def push(self, offered: int) -> int:
-        """Offer a beat; returns the cycle that accepts it. Nothing else may be needed to tell: see `join`."""
+        """Offer a beat; returns the cycle that accepts it. Raises HwgenError where that takes other branches first."""
+        if not self.room:
+            raise HwgenError(f"a queue of {self.size} beats is full while the join behind it waits for another branch")
         accepted = max(offered, self.room.popleft())
         self.waiting.append(accepted)
         self._advance()

@@ -34,7 +34,7 @@ from hwgen.ops import (
     Window,
 )
 from hwgen.passes.block_ties import block_distance
-from hwgen.passes.chain import chain
+from hwgen.passes.branches import chains
 from hwgen.passes.exact import lines, steps
 from hwgen.passes.exactly import exactly
 from hwgen.passes.images import order_pools, order_upsamples
@@ -111,7 +111,6 @@ def explain(
                 f"node {node.name!r} adds in FP32: differences from a float run are explained of exact sums"
             )
     lowered = _lowered(imported)
-    nodes = chain(lowered)
     frames = next(iter(codes.values())).shape[0]
     undecided = np.ones(frames, dtype=bool)
     ties: list[Tie] = []
@@ -120,14 +119,18 @@ def explain(
         # Only an annotation quantizes this input: the float run takes x as it is.
         oracle = {start.name: x, **oracle}
     ties += _input_ties(lowered, x, *_pair(start.name, start.type, codes, oracle), undecided, ulps)
-    last, since = start.name, 0
-    for index, node in enumerate(nodes):
-        if isinstance(node.op, Quantize):
-            kind = lowered.types[node.output]
-            mine, theirs = _pair(node.output, kind, codes, oracle)
-            section = _Section(lowered.types[last], nodes[since : index + 1], _dyadic_scales(frozen, node))
-            ties += section.ties(codes[last], mine, theirs, undecided, ulps)
-            last, since = node.output, index + 1
+    last = start.name
+    for part in chains(lowered):
+        if isinstance(part, Node):
+            continue
+        last, since = part.start, 0
+        for index, node in enumerate(part.nodes):
+            if isinstance(node.op, Quantize):
+                kind = lowered.types[node.output]
+                mine, theirs = _pair(node.output, kind, codes, oracle)
+                section = _Section(lowered.types[last], part.nodes[since : index + 1], _dyadic_scales(frozen, node))
+                ties += section.ties(codes[last], mine, theirs, undecided, ulps)
+                last, since = node.output, index + 1
     if frozen.outputs[0] != last and frozen.outputs[0] in oracle and isinstance(frozen.nodes[-1].op, MatVec):
         kind = frozen.output_type
         mine, theirs = _pair(frozen.outputs[0], kind, codes, oracle)
