@@ -15,7 +15,7 @@ from hwgen.backends.hls4ml_cpp import Layer, plain, positions
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Fixed, Int, Minifloat
 from hwgen.ir import Fold, Folding, Graph, Node, Op, TensorType
-from hwgen.ops import BlockQuantize, Fix, Pool, Window
+from hwgen.ops import BlockQuantize, Fix, Pool, Upsample, Window
 
 
 def layers(graph: Graph, folding: Folding | None = None) -> list[Layer]:
@@ -119,6 +119,13 @@ def argmax(name: str, x: TensorType, y: TensorType) -> Layer:
     return Layer(name, "argmax", "hwgen_image.h", y.shape, plain(y.codes_format), constants)
 
 
+def upsample(name: str, op: Upsample, x: TensorType, y: TensorType) -> Layer:
+    """Each pixel several times."""
+    sizes = dict(zip(("rows", "columns", "channels"), x.shape, strict=True))
+    constants = {**sizes, "down": op.factors[0], "across": op.factors[1]}
+    return Layer(name, "upsample", "hwgen_image.h", y.shape, plain(x.codes_format), constants)
+
+
 def reshape(name: str, x: TensorType, y: TensorType) -> Layer:
     """For hls4ml's own dense layer, which finds its width in the shape; it becomes no code."""
     return Layer(name, "reshape", "", y.shape, plain(x.codes_format))
@@ -145,6 +152,7 @@ TEMPLATES: dict[type[Op], Template] = {
     ops.BlockQuantize: lambda name, op, x, y, fold: block_quantize(name, op, x, y),
     ops.Fix: lambda name, op, x, y, fold: fix(name, op, x, y),
     ops.Window: lambda name, op, x, y, fold: window(name, op, x, y),
+    ops.Upsample: lambda name, op, x, y, fold: upsample(name, op, x, y),
     ops.Pool: lambda name, op, x, y, fold: pool(name, op, x, y),
     ops.ArgMax: lambda name, op, x, y, fold: argmax(name, x, y),
     ops.Reshape: lambda name, op, x, y, fold: reshape(name, x, y),

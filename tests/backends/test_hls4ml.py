@@ -306,6 +306,39 @@ def test_the_command_line_writes_projects(hwgen, tmp_path: Path, monkeypatch: py
     assert (tmp_path / "prj2" / "build_prj.tcl").is_file()
 
 
+def test_every_failure_has_its_message_and_exit_code(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    add = chain("adds", TensorType((4,), Int(4)), ("k", ops.TopK(2)))
+    write_atomic(tmp_path / "topk.json", json.dumps(add.to_json()))
+    verify, build = ("verify", "--backend", "hls4ml"), ("build", "-o", "prj")
+    compile_ = ("compile", "--backend", "hls4ml", "-o", "prj")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    program(tools, "g++", 'echo "ap_int.h: no such file"; exit 1')
+    program(tools, "vitis_hls", 'echo "ERROR: [HLS 200-70] out of memory"; exit 1')
+    nothing, broken = str(tmp_path), f"{tools}{os.pathsep}/usr/bin{os.pathsep}/bin"
+    for words, model, path, code, message in (
+        (verify, "graph.json", nothing, 5, "g++ is not installed, which compiles the C simulation; the project stands"),
+        (verify, "graph.json", broken, 6, "ap_int.h: no such file"),
+        (
+            build,
+            "graph.json",
+            nothing,
+            5,
+            "neither vitis-run nor vitis_hls is installed or on the PATH: the project in",
+        ),
+        (build, "graph.json", broken, 6, "vitis.log) ERROR: [HLS 200-70] out of memory"),
+        (compile_, "topk.json", broken, 3, "node 'k' (TopK): the hls4ml backend has no template for this operation"),
+    ):
+        monkeypatch.setenv("PATH", path)
+        got, _, err = hwgen(words[0], model, *words[1:])
+        assert got == code, err
+        assert message in err
+    assert (tmp_path / "prj" / "build_prj.tcl").is_file()
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.4.0")
+    got, _, err = hwgen(compile_[0], "graph.json", *compile_[1:])
+    assert (got, "the hls4ml backend needs hls4ml 1.3.0, and 1.4.0 is installed" in err) == (1, True)
+
+
 def test_what_vitis_reports_becomes_a_report(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path / "prj/hwgen_mlp0_prj/solution1/syn/report"
     reports = {

@@ -147,6 +147,7 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         looked_up("uint4", "e4m3", 4),
         looked_up("e2m3", "int3", 1),
         looked_up("bipolar", "int4", 4),
+        (chain("u", TensorType((3, 2, 4), Int(3)), ("u", ops.Upsample((2, 3)))), rng.integers(-4, 4, (20, 3, 2, 4))),
         image("int4", "max", rng),
         image("uint4", "sum", rng),
         image("e2m1", "max", rng),

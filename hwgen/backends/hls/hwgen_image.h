@@ -32,6 +32,23 @@ void window(data_T data[CONFIG_T::rows * CONFIG_T::columns * CONFIG_T::channels]
     }
 }
 
+// Each pixel down x across times. CONFIG_T: rows, columns, channels (of the input); down, across.
+template <class data_T, class res_T, typename CONFIG_T>
+void upsample(data_T data[CONFIG_T::rows * CONFIG_T::columns * CONFIG_T::channels],
+              res_T res[CONFIG_T::rows * CONFIG_T::down * CONFIG_T::columns * CONFIG_T::across * CONFIG_T::channels]) {
+    static const int channels = CONFIG_T::channels, wide = CONFIG_T::columns * CONFIG_T::across;
+    for (int y = 0; y < CONFIG_T::rows * CONFIG_T::down; y++) {
+        for (int x = 0; x < wide; x++) {
+            #pragma HLS PIPELINE II=1
+            const int pixel = y / CONFIG_T::down * CONFIG_T::columns + x / CONFIG_T::across;
+            for (int channel = 0; channel < channels; channel++) {
+                #pragma HLS UNROLL
+                res[(y * wide + x) * channels + channel] = data[pixel * channels + channel];
+            }
+        }
+    }
+}
+
 // Codes in the order of what they are worth: minifloats above their sign bit run backwards.
 template <int SIGN_BIT, class T> ap_int<T::width + 1> in_order(const T &code) {
     #pragma HLS INLINE
