@@ -123,11 +123,12 @@ class Product(Join):
 
     def elaborate(self, platform):
         m = Module()
-        queues = self.queued(m)
-        meeting = SimpleNamespace(valid=Signal(name="all_there"), ready=Signal(name="taken"), p=queues[0].p)
-        m.d.comb += meeting.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues]))
-        enable = carry_frame(m, meeting, self.o, self.depth)
-        m.d.comb += [queue.ready.eq(enable & meeting.valid) for queue in queues]
+        queues, taken, beat, enable = self.begin(m)
+        m.d.comb += [
+            taken.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues])),
+            taken.p.eq(queues[0].payload),
+        ]
+        m.d.comb += [queue.ready.eq(enable & taken.valid) for queue in queues]
         for lane in range(self.output.lanes):
             factors = []
             for n, (queue, fmt, zero) in enumerate(zip(queues, self.op.formats, self.op.zero_points, strict=True)):
@@ -137,7 +138,7 @@ class Product(Join):
                 factors.append(register(m, enable, value, f"factor_{lane}_{n}"))
             product = Signal(range_shape(*self.op.bounds), name=f"times_{lane}")
             m.d.comb += product.eq(factors[0] * factors[1])
-            m.d.comb += self.o.p.lanes[lane].eq(register(m, enable, product, f"product_{lane}"))
+            m.d.comb += beat.lanes[lane].eq(register(m, enable, product, f"product_{lane}"))
         return m
 
 
