@@ -96,7 +96,10 @@ def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     on_dsp = fold.pe - (fold.pe % count == 1) if fold.dsp and count > 1 else 0
     lanes, groups, chains = fold.pe - on_dsp, -(-on_dsp // max(count, 1)), -(-fold.simd // DSP_CHAIN)
     packed = on_dsp * (size + 1) - groups
-    stored = lanes * fold.simd * (2 if op.magnitudes[1] == 1 else size + (size == 4)) + packed * fold.simd
+    stored = (
+        lanes * fold.simd * (1 + (op.magnitudes[0] == 0) if op.magnitudes[1] == 1 else size + (size == 4))
+        + packed * fold.simd
+    )
     weights, blocks = rom(stored, neuron_folds * synapse_folds, family)
     words = x.codes_format.bits * fold.simd
     kept, more = Term(0, words), 0

@@ -73,9 +73,10 @@ def tree(terms: int, bits: float, growth: float = 1) -> Term:
 
 
 def multipliers(a: int, b: int, family: Family) -> int:
-    """Multiplier blocks for a product of so many bits; a single bit that is left over is multiplied in LUTs."""
-    wide, narrow = (27, 18) if family == "xcup" else (18, 18)
-    pieces = [max(1, bits // size + (bits % size > 1)) for bits, size in ((max(a, b), wide), (min(a, b), narrow))]
+    """Multiplier blocks for a product of so many bits; on an ECP5 a single bit that is left over is done in LUTs."""
+    if family == "xcup":
+        return -(-max(a, b) // 27) * -(-min(a, b) // 18)
+    pieces = [max(1, bits // 18 + (bits % 18 > 1)) for bits in (a, b)]
     return pieces[0] * pieces[1]
 
 
@@ -220,7 +221,11 @@ def converter(bits: int, lanes: int, to: int) -> Terms:
 
 def queue(bits: int, depth: int, family: Family) -> Terms:
     """A queue of so many beats of so many bits, delimiters included."""
+    device = DEVICES[family]
     stored, blocks = memory(bits, depth, family)
+    if family == "xcup" and depth <= 2 * device.ram:
+        # Synthesis chooses, and here takes LUTs.
+        stored, blocks = Term(device.ram_luts * bits * -(-depth // device.ram), bits), 0
     steps = max(1, (depth - 1).bit_length())
     return Terms("queue", {"stored": stored, "unit": Term(12 + 6 * steps, 4 + 4 * steps)}, blocks)
 
