@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Made:
 
     codes: outputs (frames, *shape). latency, interval: clock cycles. sources, top: the RTL, none where it emits none.
     lines: of text written for this network. seconds: by step, in order; tools' own caches make them differ from run to
-    run. note: what to know about the figures.
+    run. note: what to know about the figures. problem: what went wrong behind the simulation.
     """
 
     codes: Codes
@@ -43,6 +43,7 @@ class Made:
     lines: int
     seconds: Mapping[str, float]
     note: str = ""
+    problem: HwgenError | None = None
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def _row(name: str, accelerator: Accelerator, codes: Codes, want: Codes, folder:
         return Row(name, folder, error=error)
     wrong, first = difference(made.codes, want)
     if not made.sources:
-        return Row(name, folder, made, None, wrong, first)
+        return Row(name, folder, made, made.problem, wrong, first)
     say("Yosys")
     start = time.perf_counter()
     try:
@@ -265,7 +266,7 @@ def _native(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) ->
 
 
 def _hls4ml(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) -> Made:
-    """The C simulation of the HLS project; cycles and RTL are known where Vitis HLS has been run."""
+    """The C simulation of the HLS project; cycles and RTL where Vitis HLS is installed, which is run then."""
     from hwgen.backends import hls4ml
 
     board = accelerator.board
@@ -279,9 +280,22 @@ def _hls4ml(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) ->
     tell("C simulation")
     with _timed(seconds, "simulate"):
         got = hls4ml.simulate(folder, codes, library)
-    unknown = Figure(None, "estimate", "cycles", "Vitis HLS was not run")
     lines = _lines([folder / name for name in hls4ml.emitted(folder)])
-    return Made(got, unknown, unknown, (), "", lines, seconds, "cycles and RTL are Vitis HLS', which was not run")
+    unknown = Figure(None, "estimate", "cycles", "Vitis HLS was not run")
+    made = Made(got, unknown, unknown, (), "", lines, seconds, "cycles and RTL are Vitis HLS', which was not run")
+    if hls4ml.vitis() is None:
+        return made
+    tell("Vitis HLS")
+    try:
+        with _timed(seconds, "Vitis HLS"):
+            figures = hls4ml.build(folder)
+    except HwgenError as error:
+        return replace(made, problem=error)
+    top = hls4ml.project_name(accelerator.graph)
+    sources = sorted((folder / f"{top}_prj" / "solution1" / "syn" / "verilog").glob("*.v"))
+    note = "latency and interval are estimates of Vitis HLS"
+    latency, interval = figures["latency"], figures["interval"]
+    return replace(made, latency=latency, interval=interval, sources=tuple(sources), top=top, note=note)
 
 
 def _finn(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) -> Made:

@@ -12,7 +12,7 @@ import pytest
 
 import hwgen
 from hwgen import cli, compare, compare_show, golden
-from hwgen.backends import finn
+from hwgen.backends import finn, hls4ml
 from hwgen.compare import Made
 from hwgen.compiler import Accelerator
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError, ToolMissingError
@@ -142,6 +142,32 @@ def test_without_finns_environment_its_project_is_kept(accelerator, codes, tmp_p
         found.check()
     assert found.rows[0].to_json()["exit_code"] == 5
     assert (tmp_path / "out" / "finn" / "model.onnx").is_file()
+
+
+@pytest.mark.usefixtures("synthesised")
+def test_where_vitis_is_its_cycles_and_rtl_are_compared(accelerator, codes, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    rtl = tmp_path / "out" / "hls4ml" / f"{hls4ml.project_name(accelerator.graph)}_prj" / "solution1/syn/verilog"
+
+    def build(folder: Path) -> dict[str, Figure]:
+        rtl.mkdir(parents=True)
+        (rtl / "top.v").write_text("module top;\nendmodule\n")
+        return dict.fromkeys(("latency", "interval"), Figure(77, "estimate", "cycles"))
+
+    def fail(folder: Path) -> None:
+        raise ToolFailedError("vitis-run failed with exit code 1")
+
+    monkeypatch.setattr(hls4ml, "compile_simulation", lambda folder: None)
+    monkeypatch.setattr(hls4ml, "simulate", lambda *_: golden.run(accelerator.graph, codes))
+    monkeypatch.setattr(hls4ml, "vitis", lambda: None)
+    (row,) = compare.compare(accelerator, codes, ["hls4ml"], tmp_path / "out").rows
+    assert (row.exact, row.failure, row.figure("latency").value, row.figure("lut").value) == (True, None, None, None)
+    monkeypatch.setattr(hls4ml, "vitis", lambda: "vitis-run")
+    monkeypatch.setattr(hls4ml, "build", build)
+    (row,) = compare.compare(accelerator, codes, ["hls4ml"], tmp_path / "out").rows
+    assert (row.exact, row.failure, row.figure("latency").value, row.figure("lut").value) == (True, None, 77, 4)
+    monkeypatch.setattr(hls4ml, "build", fail)
+    (row,) = compare.compare(accelerator, codes, ["hls4ml"], tmp_path / "out").rows
+    assert (row.exact, row.failure and row.failure.exit_code) == (True, 6)
 
 
 @dataclass(frozen=True)

@@ -219,6 +219,11 @@ def _compare(where: str, got: Codes, want: Codes) -> None:
     )
 
 
+def vitis() -> str | None:
+    """The program of `VITIS` that is installed, None where none is."""
+    return next((name for name in VITIS if shutil.which(name)), None)
+
+
 def build(folder: Path | str, timeout: float | None = None) -> dict[str, Figure]:
     """Run Vitis HLS on a project: what its build_opt.tcl asks for; gives the figures of the synthesis. Log: vitis.log.
 
@@ -227,7 +232,7 @@ def build(folder: Path | str, timeout: float | None = None) -> dict[str, Figure]
     """
     folder = Path(folder)
     graph = read_graph(folder)
-    program = next((name for name in VITIS if shutil.which(name)), None)
+    program = vitis()
     if program is None:
         raise ToolMissingError(
             f"neither vitis-run nor vitis_hls is installed or on the PATH: the project in {folder} is whole, "
