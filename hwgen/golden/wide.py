@@ -12,9 +12,12 @@ from hwgen.golden.split import Carrier, split
 
 
 def worth_of_codes(fmt: Format) -> Codes:
-    """What every code of `fmt` is worth on its grid, in a row, with 0 for those that are no numbers and never come."""
+    """What every code of `fmt` is worth on its grid, with 0 for those that are no numbers and never come.
+
+    It is indexed by the code itself: negative codes stand at the end, where an index below zero counts from.
+    """
     codes = fmt.codes()
-    return on_grid(fmt, np.where(fmt.is_number(codes), codes, 0))
+    return np.roll(on_grid(fmt, np.where(fmt.is_number(codes), codes, 0)), min(0, int(codes[0])))
 
 
 def wide_kernel(weight: Codes, bias: Codes, x: Format) -> Callable[[Carrier], Carrier]:

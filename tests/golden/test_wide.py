@@ -10,7 +10,7 @@ import pytest
 
 from hwgen import golden, passes
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Blocked, Format, Int, get
+from hwgen.formats import Blocked, Format, Int, get, scalar
 from hwgen.formats.odd import to_float64, to_integers
 from hwgen.ir import Graph, TensorType
 from hwgen.ops import BlockQuantize, Dense, MatVec, Quantize, Relu
@@ -107,3 +107,14 @@ def test_rounding_to_odd() -> None:
         floor = exact.numerator // exact.denominator
         want = floor if exact == floor else floor + (floor % 2 == 0)
         assert got == max(-1000, min(1000, want))
+
+
+@pytest.mark.parametrize(("x", "weight"), [("fixed<5,2>", "fixed<4,1>"), ("fixed<12,2>", "fixed<48,1>")])
+def test_negative_codes_of_fixed_point_are_worth_themselves(x: str, weight: str) -> None:
+    fmt, w = scalar(x), scalar(weight)
+    rng = np.random.default_rng(3)
+    low, high = fmt.code_range
+    matrix = rng.integers(*w.code_range, (3, 6), endpoint=True)
+    graph = chain("f", TensorType((6,), fmt), ("fc", MatVec(matrix, w, np.array([5, 0, -5]), input_format=fmt)))
+    codes = rng.integers(low, high, (50, 6), endpoint=True)
+    assert np.array_equal(golden.run(graph, codes), codes @ matrix.T + [5, 0, -5])
