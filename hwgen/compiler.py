@@ -20,6 +20,7 @@ from hwgen.flow.boards import Board, load_board
 from hwgen.formats import Blocked, Codes
 from hwgen.inputs import DataSet
 from hwgen.ir import Fold, Folding, Graph
+from hwgen.ops import Quantize
 from hwgen.tools.files import atomic_dir, digest, write_atomic
 from hwgen.version import __version__
 
@@ -59,11 +60,16 @@ def from_brevitas(
     requantize: str = "auto",
     multiplier: str | None = None,
     accumulator: str = "exact",
+    input_quantizer: Quantize | None = None,
 ) -> Graph:
-    """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise."""
+    """The frozen graph of a Brevitas module (in eval mode), read from the module itself; as `load` otherwise.
+
+    input_quantizer: what the numbers that enter are, for a network that does not quantize them itself.
+    """
     from hwgen.frontends import brevitas
 
-    return passes.freeze(brevitas.from_brevitas(module, example_input), requantize, multiplier, accumulator)
+    graph = brevitas.from_brevitas(module, example_input, input_quantizer=input_quantizer)
+    return passes.freeze(graph, requantize, multiplier, accumulator)
 
 
 def compile(  # noqa: A001  (the name of the interface)
