@@ -23,6 +23,7 @@ from hwgen.ir import Beats, Fold, Folding, Graph, Node, Op, TensorType, Value
 from hwgen.ops import MatVec
 from hwgen.tools.files import write_atomic
 from tests.conftest import chain, random_mlp
+from tests.gateware.networks import mlp
 
 BOARD = load_board("ultra96")
 SIZES = (12, 8, 6, 4)
@@ -105,7 +106,12 @@ def pooled_images() -> Graph:
     return chain("p", TensorType((64,), act), *((f"n{place}", op) for place, op in enumerate(steps)))
 
 
-NETWORKS = [random_mlp(SIZES), biased(random_mlp(SIZES, seed=1)), signed_images(), pooled_images()]
+def fixed_point() -> Graph:
+    formats = {"weight": "fixed<4,1>", "act": "ufixed<4,3>", "x": "fixed<5,2>"}
+    return mlp((8, 6, 5, 4), np.random.default_rng(0), argmax=False, **formats)
+
+
+NETWORKS = [random_mlp(SIZES), biased(random_mlp(SIZES, seed=1)), signed_images(), pooled_images(), fixed_point()]
 
 
 @pytest.mark.parametrize("graph", NETWORKS)
