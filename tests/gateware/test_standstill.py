@@ -5,12 +5,16 @@ import pytest
 from hwgen import ops
 from hwgen.errors import MismatchError
 from hwgen.formats import Int
+from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.pool import Pool
+from hwgen.gateware.table import Table
+from hwgen.gateware.topk import TopK
+from hwgen.gateware.upsample import Upsample
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window
-from hwgen.ir import Beats, TensorType
+from hwgen.ir import Beats, Fold, TensorType
 from hwgen.tools.formal import Design, prove_always
 
 pytestmark = pytest.mark.slow
@@ -39,6 +43,13 @@ CASES = {
     "window, padded": (lambda: Window(ops.Window((2, 2), padding=(1, 0, 0, 1), pad=0), image(2, 2), 1), 60),
     "window, stride": (lambda: Window(ops.Window((1, 2), (2, 1)), image(3, 2, 2), 1), 30),
     "pool": (lambda: Pool(ops.Pool("max", 2), TensorType((2, 4), Int(1, is_signed=False)), 1), 40),
+    "depthwise": (
+        lambda: Depthwise(ops.Depthwise([[1], [-1]], Int(2)), TensorType((2,), Int(1, is_signed=False)), Fold(1, 1)),
+        40,
+    ),
+    "upsample": (lambda: Upsample(ops.Upsample((2, 1)), image(2, 1), 1), 20),
+    "topk": (lambda: TopK(ops.TopK(2), TensorType((3,), Int(1, is_signed=False))), 40),
+    "table": (lambda: Table(ops.Table([[1, 0]], Int(2)), TensorType((2,), Int(1, is_signed=False)), 1), 40),
     "fifo": (lambda: Fifo(BEATS, 3), 40),
     "gather": (lambda: Gather(BEATS, 6), 40),
     "scatter": (lambda: Scatter(BEATS, 1), 40),

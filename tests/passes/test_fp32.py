@@ -14,7 +14,7 @@ from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Blocked, Int, get
 from hwgen.formats.definition import encode_minifloat
 from hwgen.ir import Graph, Op, TensorType
-from hwgen.ops import Affine, ArgMax, Dense, Fix, MatVec, Pool, Quantize, Relu, Window
+from hwgen.ops import Activation, Affine, ArgMax, Dense, Fix, MatVec, Pool, Quantize, Relu, Window
 from hwgen.ops.block_sums import FP32
 from hwgen.passes import explain, freeze
 from hwgen.passes.blocks import narrowed, scales_of
@@ -54,6 +54,12 @@ def network(name: str, *between: Op, behind: Op | None = None) -> Graph:
     if behind is None:
         ops.append(("fc1", Dense(full.encode(rng.normal(0, 0.3, (3, 16))), full, (0.5, 3.0, 0.7))))
     return chain("fp32", TensorType((16,)), *ops)
+
+
+def test_functions_of_fp32_sums_are_refused() -> None:
+    graph = network("mxfp4", Activation("tanh"))
+    with pytest.raises(UnsupportedError, match=r"'f0' \(Activation\): FP32 sums of 'fc0' reach it; add exactly, or"):
+        freeze(graph, accumulator="fp32")
 
 
 def float32_sums(op: MatVec, codes: np.ndarray) -> np.ndarray:
