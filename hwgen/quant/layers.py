@@ -33,8 +33,8 @@ class _Multiplies(ABC):
     training: bool
 
     @abstractmethod
-    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
-        """The sums of the products that `found` says, without bias: numbers of the format in, scales left out."""
+    def _sums(self, x: Tensor, weight: Tensor, left: Tensor, right: Tensor, found: Tables) -> Tensor:
+        """The sums of the products that `found` says, without bias: numbers of the format times scales in."""
 
     def _set(self, multiplier: str, gradient: GradientQuant | None) -> None:
         self.multiplier = check_multiplier(multiplier)
@@ -62,17 +62,15 @@ class _Multiplies(ABC):
                 raise HwgenError(f"{name} needs {what} in a minifloat format of hwgen.quant")
         if ahead.format != weight.format:
             raise HwgenError(f"{name} takes one format, not {ahead.format.name} and {weight.format.name}")
-        return tables(weight.format, self.multiplier)
+        # float64 adds up what an accumulator without rounding does; training takes what is faster.
+        return tables(weight.format, self.multiplier, torch.float32 if self.training else torch.float64)
 
     def _approximate(self, x: Tensor, weight: Tensor) -> Tensor:
         """The sums without bias."""
-        found = self._tables()
         # Both scales leave the products: hardware multiplies codes.
         left: Tensor = self._activation().scale.detach()
         right: Tensor = self.weight_quant.tensor_quant.scale.detach()
-        # float64 adds up what an accumulator without rounding does; training takes what is faster.
-        total = self._sums(x / left, weight / right, found, torch.float32 if self.training else torch.float64)
-        return total * (left * self._on_channels(right, total.ndim))
+        return self._sums(x, weight, left, right, self._tables())
 
     def _on_channels(self, values: Tensor, ndim: int) -> Tensor:
         """One number, or one for each output channel, so that it broadcasts against the output."""
@@ -104,8 +102,8 @@ class Linear(_Multiplies, qnn.QuantLinear):  # type: ignore[misc]
     def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
         return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
 
-    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
-        return ApproximateLinear.apply(x, weight, found, dtype)  # type: ignore[no-any-return,no-untyped-call]
+    def _sums(self, x: Tensor, weight: Tensor, left: Tensor, right: Tensor, found: Tables) -> Tensor:
+        return ApproximateLinear.apply(x, weight, left, right, found)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class _Conv(_Multiplies):
@@ -115,14 +113,14 @@ class _Conv(_Multiplies):
     groups: int
     padding_mode: str
 
-    def _sums(self, x: Tensor, weight: Tensor, found: Tables, dtype: torch.dtype) -> Tensor:
+    def _sums(self, x: Tensor, weight: Tensor, left: Tensor, right: Tensor, found: Tables) -> Tensor:
         if self.padding_mode != "zeros" or isinstance(self.padding, str):
             raise HwgenError(
                 f"{type(self).__name__} with the multiplier {self.multiplier} pads with zeros, by numbers; "
                 f"not by {self.padding!r} with {self.padding_mode}"
             )
         window = Window(tuple(self.stride), tuple(self.padding), tuple(self.dilation), self.groups)
-        return ApproximateConv.apply(x, weight, found, window, dtype)  # type: ignore[no-any-return,no-untyped-call]
+        return ApproximateConv.apply(x, weight, left, right, found, window)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class Conv1d(_Conv, qnn.QuantConv1d):  # type: ignore[misc]

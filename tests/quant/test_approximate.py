@@ -12,6 +12,7 @@ from hwgen.quant import approximate
 from hwgen.quant.approximate import ApproximateConv, ApproximateLinear, Window, tables
 
 MULTIPLIERS = ("lmul", "mitchell", "lmul_formula", "lmul_formula_trunc")
+ONE = torch.ones(())
 FORMATS = ("e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "e3m0", "e1m3")
 
 
@@ -33,9 +34,8 @@ def test_linear_layers_sum_the_formats_products(name: str, cost: int, monkeypatc
     for multiplier in MULTIPLIERS:
         for scale in (1.0, 0.1, 0.01):
             x, w = draw(fmt, (5, 33), scale, rng), draw(fmt, (7, 33), scale, rng)
-            found = ApproximateLinear.apply(
-                torch.from_numpy(x), torch.from_numpy(w), tables(fmt, multiplier), torch.float64
-            )
+            operands = (torch.from_numpy(x), torch.from_numpy(w), ONE, ONE)
+            found = ApproximateLinear.apply(*operands, tables(fmt, multiplier, torch.float64))
             assert np.array_equal(found.numpy(), sums(x, w, fmt, multiplier).astype(np.float32)), (multiplier, scale)
 
 
@@ -47,7 +47,7 @@ def test_convolutions_sum_the_formats_products(name: str, groups: int) -> None:
     for multiplier in ("lmul", "lmul_formula_trunc"):
         x, w = draw(fmt, (2, 4, 7, 8), 0.2, rng), draw(fmt, (6, 4 // groups, 3, 2), 0.05, rng)
         left, right = torch.from_numpy(x), torch.from_numpy(w)
-        found = ApproximateConv.apply(left, right, tables(fmt, multiplier), window, torch.float64)
+        found = ApproximateConv.apply(left, right, ONE, ONE, tables(fmt, multiplier, torch.float64), window)
         parts = []
         for part, kernel in zip(left.chunk(groups, 1), right.chunk(groups, 0), strict=True):
             columns = unfold(part, (3, 2), window.dilation, window.padding, window.stride).transpose(1, 2)
@@ -61,14 +61,14 @@ def test_the_gradient_is_that_of_exact_products() -> None:
     x = torch.from_numpy(draw(fmt, (5, 9), 0.02, rng)).requires_grad_()
     w = torch.from_numpy(draw(fmt, (4, 9), 0.02, rng)).requires_grad_()
     grad = torch.from_numpy(rng.standard_normal((5, 4)).astype(np.float32))
-    ApproximateLinear.apply(x, w, tables(fmt, "lmul"), torch.float32).backward(grad)
+    ApproximateLinear.apply(x, w, ONE, ONE, tables(fmt, "lmul")).backward(grad)
     assert torch.equal(x.grad, grad @ w)
     assert torch.equal(w.grad, grad.T @ x)
     x = torch.from_numpy(draw(fmt, (2, 4, 6), 0.02, rng)).requires_grad_()
     w = torch.from_numpy(draw(fmt, (3, 4, 3), 0.02, rng)).requires_grad_()
     window = Window((1,), (1,), (1,), 1)
     grad = torch.ones(2, 3, 6)
-    ApproximateConv.apply(x, w, tables(fmt, "lmul"), window, torch.float32).backward(grad)
+    ApproximateConv.apply(x, w, ONE, ONE, tables(fmt, "lmul"), window).backward(grad)
     u, v = x.detach().requires_grad_(), w.detach().requires_grad_()
     torch.conv1d(u, v, padding=1).backward(grad)
     assert torch.equal(x.grad, u.grad)
