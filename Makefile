@@ -12,7 +12,7 @@ UART   := $(if $(filter ultra96,$(BOARD)),,--uart 20)
 TEST   := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help venv data train examples sim bitstream report test unit lint docs finn-env bench bench-arith accuracy clean
+.PHONY: help venv data train examples sim bitstream report test unit lint docs finn-env bench bench-arith accuracy compare clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/\1\t/' | expand -t 12
@@ -70,11 +70,15 @@ docs: $(STAMP)  ## build the documentation, warnings as errors
 	$(BIN)/sphinx-build -W -q -b html docs build/docs
 
 bench: $(STAMP)  ## print the comparisons of bench/, as ratios within one run
-	for file in $(filter-out bench/accuracy%.py,$(wildcard bench/*.py)); do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out bench/accuracy%.py bench/compare.py,$(wildcard bench/*.py)); do $(BIN)/python $$file || exit 1; done
 
 accuracy: $(STAMP)  ## train networks in every format on MNIST and Fashion-MNIST and write docs/results/accuracy.*
 	$(HWGEN) data
 	$(BIN)/python bench/accuracy.py
+
+compare: $(STAMP)  ## run real images through every back end and write docs/results/compare.* (FINN: after make finn-env)
+	$(HWGEN) data
+	$(BIN)/python bench/compare.py --speed --write
 
 bench-arith: $(STAMP)  ## print sizes of dot products and multipliers and golden speeds; docs/results
 	for file in bench/arith_*.py; do $(BIN)/python $$file --write || exit 1; done

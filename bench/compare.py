@@ -33,7 +33,7 @@ RESULTS = Path("docs/results")
 BOARD = "ultra96"
 
 HEAD = """\
-Written by `python bench/compare.py --speed --write`; the figures are in `compare.json`. 1,000 real images for each
+Written by `make compare`; the figures are in `compare.json`. 1,000 real images for each
 network, every code of every image compared with the golden model's. Native: the emitted Verilog in Verilator. hls4ml:
 the C simulation of its Vitis HLS project. FINN: its RTL, stitched, in Verilator. Latency and interval in clock
 cycles. LUT, FF, DSP and BRAM by the same Yosys with the same flags (`synth_xilinx -family xcup`), without a vendor's
