@@ -29,8 +29,8 @@ from hwgen.gateware.requantize import Requantize
 from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.timing import Source
-from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.gateware.topk import TopK
+from hwgen.gateware.unrolled import ShiftAdd
 from hwgen.gateware.upsample import Upsample, check_upsample
 from hwgen.gateware.verilog import to_verilog
 from hwgen.gateware.width import Gather, Scatter

@@ -92,5 +92,4 @@ def test_the_timing_model_refuses_queues_that_are_too_short():
     long, short = timing.join([2, 2], [1, 1], 1, lambda offered: offered)
     push = timing.fork([timing.gather(6, 1, timing.scatter(6, long)), short])
     with pytest.raises(HwgenError, match="a queue of 2 beats is full while the join behind it waits for another"):
-        for cycle in range(6):
-            push(cycle)
+        list(map(push, range(6)))

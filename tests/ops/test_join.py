@@ -10,11 +10,11 @@ import pytest
 from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Format, Int, scalar
 from hwgen.formats.block import Block
-from hwgen.passes.blocks import scales_of
 from hwgen.ir import TensorType
 from hwgen.ir.op import op_from_json, op_to_json
 from hwgen.ops import OPS, Add, Concat
 from hwgen.ops.join import aligned
+from hwgen.passes.blocks import scales_of
 
 U4 = Int(4, is_signed=False)
 MX = Blocked(Block(scalar("e2m1"), scales_of(-3, 3), 32))
