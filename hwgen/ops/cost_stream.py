@@ -164,6 +164,9 @@ def walk(
     parts: list[Part] = []
     fold: Fold | None
     behind: dict[str, int] = {}
+    if chain and not lanes and sum(way == chain[0].sources[0] for link in chain for way in link.sources) > 1:
+        # The accelerator's input forks: it has lanes of its own, which not all readers want.
+        behind[chain[0].sources[0]] = first_lanes(chain, folding, slowest)
     for step in steps(chain, folding, slowest, lanes, target):
         link, come = step.link, behind.get(step.link.sources[0], lanes)
         behind[link.node.output] = step.behind
