@@ -15,8 +15,8 @@ STALLS = ((1.0, 1.0), (0.6, 0.5))
 
 
 @pytest.mark.parametrize("give", ["indices", "codes"])
-@pytest.mark.parametrize(("shape", "k"), [((10,), 1), ((10,), 3), ((5,), 5), ((1,), 1), ((3, 4), 2)])
-@pytest.mark.parametrize("fmt", ["int3", "uint2", "bipolar"])
+@pytest.mark.parametrize(("shape", "k"), [((10,), 3), ((5,), 5), ((1,), 1), ((3, 4), 2)])
+@pytest.mark.parametrize("fmt", ["int3", "bipolar"])
 def test_the_greatest_come_first_and_equal_ones_in_order(shape, k, give, fmt, rng):
     x = TensorType(shape, formats.get(fmt))
     codes = random_codes(x.format, (6, *shape), rng)
