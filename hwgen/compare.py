@@ -316,18 +316,22 @@ def _finn(accelerator: Accelerator, codes: Codes, folder: Path, tell: Tell) -> M
         (result,) = finn.simulate(folder, codes, simulators)
     if len(result.codes) < len(codes) or np.array_equal(finn.outputs(graph, result), golden.run(graph, codes)):
         simulate.check(result)  # what is wrong besides the network's own codes
-    tell("reading its SystemVerilog")
-    with _timed(seconds, "read"):
-        sources, top = finn.synthesis(folder)
-    return Made(
+    made = Made(
         finn.outputs(graph, result),
         Figure(result.latency, "simulation", "cycles", "Verilator"),
         Figure(result.interval, "simulation", "cycles", "Verilator"),
-        tuple(sources),
-        top,
+        (),
+        "",
         _lines(_own_rtl(folder)),
         seconds,
     )
+    tell("reading its SystemVerilog")
+    try:
+        with _timed(seconds, "read"):
+            sources, top = finn.synthesis(folder)
+    except HwgenError as error:
+        return replace(made, problem=error)
+    return replace(made, sources=tuple(sources), top=top)
 
 
 def _own_rtl(folder: Path) -> list[Path]:

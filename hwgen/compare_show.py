@@ -76,7 +76,7 @@ def markdown(found: Comparison, plotted: bool = True) -> str:
 
 
 def plot(found: Comparison) -> str:
-    """compare.svg; raises ToolMissingError without matplotlib."""
+    """compare.svg, empty where nothing is known to show; raises ToolMissingError without matplotlib."""
     from hwgen.report.plots import bars
 
     shown: list[tuple[str, list[float | None]]] = [
@@ -86,14 +86,16 @@ def plot(found: Comparison) -> str:
         ("seconds", [round(sum(row.seconds.values()), 1) if row.seconds else None for row in found.rows]),
     ]
     known = [(name, amounts) for name, amounts in shown if any(amounts)]
+    if not known:
+        return ""
     return bars([row.backend for row in found.rows], known, "compare", "Back ends compared")
 
 
 def write(found: Comparison, folder: Path) -> list[Path]:
-    """compare.json, compare.md and compare.svg in `folder`; the plot is left out where matplotlib is not installed."""
+    """compare.json, compare.md and compare.svg in `folder`; no plot without matplotlib or any known figure."""
     texts = {"compare.json": json.dumps(found.to_json(), indent=2) + "\n"}
     with contextlib.suppress(ToolMissingError):
-        texts["compare.svg"] = plot(found) + "\n"
+        texts |= {"compare.svg": drawn + "\n"} if (drawn := plot(found)) else {}
     texts["compare.md"] = markdown(found, "compare.svg" in texts)
     for name, text in texts.items():
         write_atomic(folder / name, text)

@@ -108,10 +108,12 @@ def test_what_does_not_synthesise_keeps_its_codes(accelerator, codes, tmp_path: 
         found.check()
 
 
-def test_without_matplotlib_there_is_no_plot(accelerator, codes, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(compare, "RUNNERS", {"c": missing})
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_figures_or_matplotlib_there_is_no_plot(accelerator, codes, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(compare, "RUNNERS", {"b": wrong, "c": missing})
     found = compare.compare(accelerator, codes, ["c"], tmp_path / "out")
+    assert [path.name for path in compare_show.write(found, tmp_path / "out")] == ["compare.json", "compare.md"]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = compare.compare(accelerator, codes, ["b", "c"], tmp_path / "out")
     assert [path.name for path in compare_show.write(found, tmp_path / "out")] == ["compare.json", "compare.md"]
     assert "compare.svg" not in (tmp_path / "out" / "compare.md").read_text()
 
@@ -205,6 +207,14 @@ def test_finns_rtl_is_compared_and_its_own_files_are_counted(accelerator, codes,
     assert (row.exact, row.failure, row.figure("interval").value) == (True, None, 12)
     assert row.made is not None
     assert row.made.lines == 12
+
+    def fail(folder: Path) -> None:
+        raise ToolFailedError("yosys failed with exit code 1")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finn, "synthesis", fail)
+        (row,) = compare.compare(accelerator, codes, ["finn"], tmp_path / "out").rows
+        assert (row.exact, row.failure and row.failure.exit_code) == (True, 6)
     given = Simulated(want + 1, "node fc0, frame 0: the hardware gives code 3")
     (row,) = compare.compare(accelerator, codes, ["finn"], tmp_path / "out").rows
     assert len(row.wrong) == 9

@@ -75,6 +75,7 @@ def write(
             kind.shape,
             hls4ml_cpp.plain(kind.codes_format),
             made,
+            1 + [node.output for node in graph.nodes].index(graph.outputs[0]),
             part,
             1000 / mhz,
             trace,

@@ -31,7 +31,8 @@ class Layer:
     function: its name in the namespace hwgen or, with ::, as it is; "dense" is hls4ml's own, "reshape" no code.
     header: a file of `hls/`, or the path of one's own. shape, format: of the result.
     constants, types: what its configuration holds (`static const` and `typedef`). tables: its arguments after both
-    tensors. reuse: for "dense", how many clock cycles share a multiplier.
+    tensors. reuse: for "dense", how many clock cycles share a multiplier. inputs: whose results it reads: 0 is the
+    network's input, n the layer number n from 1 on; none: those of the layer before it.
     """
 
     node: str
@@ -43,6 +44,7 @@ class Layer:
     types: Mapping[str, str] = field(default_factory=dict)
     tables: tuple[Table, ...] = ()
     reuse: int = 1
+    inputs: tuple[int, ...] = ()
 
 
 def table(name: str, kind: str, values: npt.ArrayLike, fmt: Int | None = None) -> Table:

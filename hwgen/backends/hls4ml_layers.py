@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hwgen import ops
@@ -15,34 +16,38 @@ from hwgen.backends.hls4ml_cpp import Layer, plain, positions
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Fixed, Int, Minifloat
 from hwgen.ir import Fold, Folding, Graph, Node, Op, TensorType
-from hwgen.ops import BlockQuantize, Fix, Pool, Upsample, Window
+from hwgen.ops import Add, BlockQuantize, Fix, Pool, Upsample, Window
 
 
 def layers(graph: Graph, folding: Folding | None = None) -> list[Layer]:
-    """The layers of a frozen chain, in order; `folding` as in the native backend (default: one output at a time).
+    """The layers of a frozen graph, in order; `folding` as in the native backend (default: one output at a time).
 
     Raises UnsupportedError naming the node for operations and formats without a template.
     """
     if not graph.is_frozen:
         raise HwgenError(f"graph {graph.name!r} is not frozen: HLS projects are made of integers only (hwgen.freeze)")
-    last, made = graph.inputs[0].name, []
-    for node in graph.nodes:
-        if node.inputs != (last,):
-            raise UnsupportedError(f"node {node.name!r} reads {node.inputs}, not {last!r}: only chains become HLS")
-        made.append(_layer(node, graph, (folding or {}).get(node.name)))
-        last = node.output
-    return made
+    graph.output_type  # noqa: B018  (one, or an error)
+    place = {tensor: n for n, tensor in enumerate([graph.inputs[0].name, *(node.output for node in graph.nodes)])}
+    return [
+        replace(
+            _layer(node, graph, (folding or {}).get(node.name)), inputs=tuple(place[tensor] for tensor in node.inputs)
+        )
+        for node in graph.nodes
+    ]
 
 
 def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
-    x, y = graph.types[node.inputs[0]], graph.types[node.output]
-    template, kind = TEMPLATES.get(type(node.op)), node.op.kind
-    if template is None:
-        raise UnsupportedError(f"node {node.name!r} ({kind}): the hls4ml backend has no template for this operation")
+    inputs, y = [graph.types[tensor] for tensor in node.inputs], graph.types[node.output]
+    template, join, kind = TEMPLATES.get(type(node.op)), JOINS.get(type(node.op)), node.op.kind
     try:
-        return template(node.name, node.op, x, y, fold)
+        if join is not None and len(inputs) == 2:
+            return join(node.name, node.op, inputs[0], inputs[1], y)
+        if template is not None and len(inputs) == 1:
+            return template(node.name, node.op, inputs[0], y, fold)
     except HwgenError as error:
         raise UnsupportedError(f"node {node.name!r} ({kind}): {error}") from error
+    count = f" of {len(inputs)} inputs" if len(inputs) > 1 else ""
+    raise UnsupportedError(f"node {node.name!r} ({kind}): the hls4ml backend has no template for this operation{count}")
 
 
 def block_quantize(name: str, op: BlockQuantize, x: TensorType, y: TensorType) -> Layer:
@@ -137,6 +142,19 @@ def fix(name: str, op: Fix, x: TensorType, y: TensorType) -> Layer:
     return Layer(name, "fix", "hwgen_fp32.h", y.shape, plain(op.format), constants)
 
 
+def add(name: str, op: Add, a: TensorType, b: TensorType, y: TensorType) -> Layer:
+    """The sum of two tensors."""
+    types = {"a_format": hls4ml_units.trait(a.codes_format), "b_format": hls4ml_units.trait(b.codes_format)}
+    constants = {"n": y.size, "factor_a": op.factors[0], "factor_b": op.factors[1]}
+    return Layer(name, "add", "hwgen_join.h", y.shape, plain(y.codes_format), constants, types)
+
+
+def concat(name: str, a: TensorType, b: TensorType, y: TensorType) -> Layer:
+    """Two tensors side by side."""
+    constants = {"positions": positions(y), "channels_a": a.channels, "channels_b": b.channels}
+    return Layer(name, "concat", "hwgen_join.h", y.shape, plain(y.codes_format), constants)
+
+
 Template = Callable[[str, Any, TensorType, TensorType, Fold | None], Layer]
 """(the node's name, its operation, types of input and output, its fold or None) to its layer.
 
@@ -158,3 +176,9 @@ TEMPLATES: dict[type[Op], Template] = {
     ops.Reshape: lambda name, op, x, y, fold: reshape(name, x, y),
 }
 """The template of each operation."""
+
+JOINS: dict[type[Op], Callable[[str, Any, TensorType, TensorType, TensorType], Layer]] = {
+    ops.Add: add,
+    ops.Concat: lambda name, op, a, b, y: concat(name, a, b, y),
+}
+"""The template of each operation of two inputs: (name, operation, types of both inputs and of the output)."""

@@ -26,6 +26,9 @@ from hls4ml.model.types import IntegerPrecisionType
 from hwgen.backends.hls4ml_cpp import Layer, configuration, identifiers
 from hwgen.formats import Int
 
+IN = ("in", "in_b")
+"""Names of the inputs in a layer on arrays."""
+
 HEADERS = Path(__file__).parent / "hls"
 
 BACKEND = "Vitis"
@@ -62,10 +65,10 @@ class HwgenConfig(LayerConfigTemplate):  # type: ignore[misc]
         types = {table.name: node.get_weights(table.name).type.name for table in made.tables}
         if not _streams(node):
             return configuration(made, f"config{node.index}", types)
-        x, y = node.get_input_variable(), node.get_output_variable()
-        sizes = {"numbers_in": math.prod(x.shape), "numbers_out": math.prod(y.shape)}
-        streamed = replace(made, constants={**made.constants, **sizes})
-        return configuration(streamed, f"config{node.index}", types) + _on_arrays(made, x, y, f"config{node.index}")
+        xs, y = _inputs(node), node.get_output_variable()
+        sizes = {f"numbers_{name}": math.prod(x.shape) for name, x in zip(IN, xs, strict=False)}
+        streamed = replace(made, constants={**made.constants, **sizes, "numbers_out": math.prod(y.shape)})
+        return configuration(streamed, f"config{node.index}", types) + _on_arrays(made, xs, y, f"config{node.index}")
 
 
 class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
@@ -78,11 +81,17 @@ class HwgenCall(FunctionCallTemplate):  # type: ignore[misc]
         made: Layer = node.get_attr("made")
         headers = [Path(made.header).name, *(["hwgen_stream.h"] if _streams(node) else [])]
         node.set_attr("include_header", [f"nnet_utils/{header}" for header in headers])
-        x, y, config = node.get_input_variable(), node.get_output_variable(), f"config{node.index}"
-        arguments = ", ".join([x.name, y.name, *(node.get_weights(table.name).name for table in made.tables)])
+        xs, y, config = _inputs(node), node.get_output_variable(), f"config{node.index}"
+        names = [variable.name for variable in (*xs, y)] + [node.get_weights(table.name).name for table in made.tables]
+        kinds = ", ".join([*(variable.type.name for variable in (*xs, y)), config])
         if _streams(node):
-            return f"hwgen::streamed<{config}_on_arrays, {x.type.name}, {y.type.name}, {config}>({arguments});"
-        return f"{_function(made)}<{x.type.name}, {y.type.name}, {config}>({arguments});"
+            adaptor = "streamed" if len(xs) == 1 else "streamed_pair"
+            return f"hwgen::{adaptor}<{config}_on_arrays, {kinds}>({', '.join(names)});"
+        return f"{_function(made)}<{kinds}>({', '.join(names)});"
+
+
+def _inputs(node: Any) -> list[Any]:
+    return [node.get_input_variable(name) for name in node.inputs]
 
 
 def _streams(node: Any) -> bool:
@@ -94,13 +103,15 @@ def _function(made: Layer) -> str:
     return made.function if "::" in made.function else f"hwgen::{made.function}"
 
 
-def _on_arrays(made: Layer, x: Any, y: Any, config: str) -> str:
+def _on_arrays(made: Layer, xs: Sequence[Any], y: Any, config: str) -> str:
     """The layer on arrays of numbers as a C++ type, for hwgen::streamed."""
-    x_type, y_type = (f"{variable.type.name}::value_type" for variable in (x, y))
+    names = [*IN[: len(xs)], "out"]
+    kinds = [f"{variable.type.name}::value_type" for variable in (*xs, y)]
+    arrays = [f"{kind} {name}[{config}::numbers_{name}]" for kind, name in zip(kinds, names, strict=True)]
     tables = [f"{config}::{table.type} {table.name}[{table.values.size}]" for table in made.tables]
-    names = ", ".join(["in", "out", *(table.name for table in made.tables)])
-    arguments = ", ".join([f"{x_type} in[{config}::numbers_in]", f"{y_type} out[{config}::numbers_out]", *tables])
-    call = f"{_function(made)}<{x_type}, {y_type}, {config}>({names});"
+    passed = ", ".join([*names, *(table.name for table in made.tables)])
+    call = f"{_function(made)}<{', '.join([*kinds, config])}>({passed});"
+    arguments = ", ".join([*arrays, *tables])
     return f"struct {config}_on_arrays {{\n    static void run({arguments}) {{\n        {call}\n    }}\n}};\n"
 
 
@@ -126,12 +137,14 @@ def write_project(
     input_shape: tuple[int, ...],
     input_format: Int,
     made: Sequence[Layer],
+    output: int,
     part: str,
     clock_ns: float,
     trace: bool,
 ) -> None:
     """Write the Vitis HLS project of `made` into `folder`; nothing in it has a type that hls4ml chose.
 
+    output: the number, from 1 on, of the layer whose result is the network's.
     trace: its C simulation also keeps what every layer gives.
     """
     _register()
@@ -144,7 +157,7 @@ def write_project(
     entries: list[dict[str, Any]] = [{"class_name": "InputLayer", "name": names[0], "input_shape": list(input_shape)}]
     precisions: dict[str, Any] = {names[0]: {"Precision": {"result": str(_precision(input_format))}}}
     for label, layer in zip(names[1:], made, strict=True):
-        entries.append(_entry(label, layer))
+        entries.append({**_entry(label, layer), "inputs": [names[place] for place in layer.inputs]})
         precisions[label] = _settings(layer)
         precisions[label]["Trace"] = trace
     config = hls4ml.utils.config.create_config(
@@ -158,7 +171,7 @@ def write_project(
     config["TraceOutput"] = trace
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        model = ModelGraph.from_layer_list(config, entries, inputs=[names[0]], outputs=[names[-1]])
+        model = ModelGraph.from_layer_list(config, entries, inputs=[names[0]], outputs=[names[output]])
         model.write()
 
 

@@ -125,8 +125,12 @@ def test_what_has_no_template_is_refused_by_name() -> None:
         (Node("a", ops.ArgMax(), ("x",), "y"), Node("b", ops.ArgMax(), ("x",), "z")),
         ("y", "z"),
     )
-    with pytest.raises(UnsupportedError, match=r"node 'b' reads \('x',\), not 'y': only chains become HLS"):
+    with pytest.raises(HwgenError, match="graph 'two' has 2 outputs, not one"):
         hls4ml_layers.layers(two)
+    kind, fmt = TensorType((4,), Int(4)), Int(4)
+    three = Graph("three", (Value("x", kind),), (Node("s", ops.Add((1,) * 3, (fmt,) * 3), ("x",) * 3, "y"),), ("y",))
+    with pytest.raises(UnsupportedError, match=r"node 's' \(Add\): .* no template for this operation of 3 inputs"):
+        hls4ml_layers.layers(three)
     unsigned = scalar("ue5m3")
     op = MatVec(np.array([[1, 2]]), unsigned, input_format=unsigned, multiplier="mitchell")
     with pytest.raises(UnsupportedError, match=r"node 'fc'.*L-Mul templates take formats with a sign; ue5m3 has none"):
@@ -379,6 +383,23 @@ def images(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
     return cnn(TensorType((5, 6, 2), Int(4)), layers, rng), rng.integers(-8, 8, (50, 5, 6, 2))
 
 
+def branches(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    """A residual block, and its input beside it."""
+    kind, act = TensorType((4, 4, 3), Int(4)), Int(4)
+    window = ops.Window((3, 3), padding=(1, 1, 1, 1), pad=0)
+    conv = MatVec(rng.integers(-3, 4, (3, 27)), Int(3))
+    table = np.sort(rng.integers(-60, 60, (3, 15)), axis=1)
+    nodes = [
+        Node("w", window, ("x",), "windows"),
+        Node("c", conv, ("windows",), "sums"),
+        Node("t", Thresholds(table, -8, act, (3.0,)), ("sums",), "acts"),
+        Node("add", ops.Add((3, 1), (act, act)), ("acts", "x"), "both"),
+        Node("steps", Thresholds(np.sort(rng.integers(-20, 20, (3, 15)), axis=1), -8, act), ("both",), "small"),
+        Node("beside", ops.Concat(), ("small", "x"), "y"),
+    ]
+    return Graph("residual", (Value("x", kind),), tuple(nodes), ("y",)), rng.integers(-8, 8, (50, 4, 4, 3))
+
+
 def floats_and_blocks(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
     """L-Mul on e4m3, thresholds to e2m1, exact products, blocks, products of blocks, the greatest."""
     e4m3, e2m1, block = scalar("e4m3"), scalar("e2m1"), blocked("mxfp4", -2, 9)
@@ -406,7 +427,7 @@ def test_images_travel_as_streams_of_pixels_and_vectors_at_once(project: Path, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [images, floats_and_blocks])
+@pytest.mark.parametrize("make", [images, floats_and_blocks, branches])
 def test_projects_give_the_golden_codes(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     graph, x = make(np.random.default_rng(3))
     folder = hls4ml.write(graph, tmp_path / "prj", trace=True)

@@ -45,6 +45,22 @@ void streamed(hls::stream<data_T> &data, hls::stream<res_T> &res, Tables &...tab
     scatter<res_T, CONFIG_T::numbers_out>(out, res);
 }
 
+// The same for a layer of two inputs, whose numbers are numbers_in and numbers_in_b.
+template <class FUNCTION, class a_T, class b_T, class res_T, typename CONFIG_T>
+void streamed_pair(hls::stream<a_T> &a, hls::stream<b_T> &b, hls::stream<res_T> &res) {
+    static const int lanes_a = a_T::size, lanes_b = b_T::size, lanes_out = res_T::size;
+    typename a_T::value_type in[CONFIG_T::numbers_in];
+    typename b_T::value_type in_b[CONFIG_T::numbers_in_b];
+    typename res_T::value_type out[CONFIG_T::numbers_out];
+    #pragma HLS ARRAY_RESHAPE variable=in cyclic factor=lanes_a
+    #pragma HLS ARRAY_RESHAPE variable=in_b cyclic factor=lanes_b
+    #pragma HLS ARRAY_RESHAPE variable=out cyclic factor=lanes_out
+    gather<a_T, CONFIG_T::numbers_in>(a, in);
+    gather<b_T, CONFIG_T::numbers_in_b>(b, in_b);
+    FUNCTION::run(in, in_b, out);
+    scatter<res_T, CONFIG_T::numbers_out>(out, res);
+}
+
 } // namespace hwgen
 
 #endif
