@@ -133,6 +133,7 @@ def _matvec(weight: str, x: str, *sizes: tuple[int, int, int, int], **more: Any)
 
 CASES: list[Case] = [
     *_matvec("int4", "uint4", (16, 16, 1, 4), (32, 32, 2, 8), (24, 48, 4, 4), (16, 32, 8, 2), (32, 64, 1, 16)),
+    *_matvec("int4n", "uint4", (64, 288, 4, 4), (10, 512, 1, 1)),
     *_matvec("int3", "uint3", (16, 24, 4, 4), (64, 32, 2, 4)),
     *_matvec("int4n", "uint2", (32, 16, 4, 8), (12, 64, 2, 2)),
     *_matvec("int2", "uint4", (16, 32, 2, 8)),
@@ -149,7 +150,8 @@ CASES: list[Case] = [
     *_matvec("mxint8/8", "mxint8/8", (16, 32, 1, 4), (8, 32, 2, 2)),
     *_matvec("mxfp6e3m2/8", "mxfp6e3m2/8", (16, 32, 2, 4)),
     *({"kind": "thresholds", "channels": c, "bits": b, "steps": s, "lanes": n} for c, b, s, n in
-      ((32, 12, 15, 1), (64, 10, 3, 2), (16, 14, 15, 4), (128, 9, 3, 1), (64, 8, 1, 4), (32, 16, 7, 1))),
+      ((32, 12, 15, 1), (64, 10, 3, 2), (16, 14, 15, 4), (128, 9, 3, 1), (64, 8, 1, 4), (32, 16, 7, 1),
+       (64, 9, 3, 1), (32, 10, 3, 4), (64, 12, 15, 1), (48, 8, 3, 2))),
     *({"kind": "thresholds", "channels": 32, "bits": b, "steps": s, "lanes": n, "shared": True} for b, s, n in
       ((12, 15, 1), (10, 3, 4))),
     *({"kind": "requantize", "channels": c, "bits": b, "factor": f, "out": o, "lanes": n, "offset": f > 0}

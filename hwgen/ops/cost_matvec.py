@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hwgen.formats import Blocked, Minifloat
 from hwgen.formats.base import product_width
 from hwgen.ir import Fold, TensorType
@@ -14,11 +16,15 @@ from hwgen.ops.cost_rules import (
     is_placed,
     products_of,
     row_bits,
+    wants_block_ram,
     weight_bits,
 )
-from hwgen.ops.cost_terms import DEVICES, FP32_ADD_LUTS, decoding, memory, multipliers, rom, tree
+from hwgen.ops.cost_terms import DEVICES, FP32_ADD_LUTS, blocks_of, decoding, memory, multipliers, rom, tree
 from hwgen.ops.matvec import MatVec
 from hwgen.tools.resources import Family
+
+KEPT_IN_LUTS = 128
+"""Beats of a vector up to which synthesis keeps them in LUTs."""
 
 SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
 """Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
@@ -45,13 +51,18 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     stored = op.weight_format.bits if codes else 1 if low == high else magnitude + 1
     weights, blocks = rom(macs * stored, neuron_folds * synapse_folds, family)
     biases, more = rom(fold.pe * acc, neuron_folds, family)
+    kept, most = _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds)
     parts = {
         "weights": weights,
         "biases": biases,
         "accumulators": Term(fold.pe * acc * (2 if synapse_folds > 1 else 1), fold.pe * acc),
-        "kept": _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds),
+        "kept": kept,
         "unit": Term(45, 50),
     }
+    depth = neuron_folds * synapse_folds
+    if wants_block_ram(macs * stored, depth):
+        # Blocks on top of each other hold their output while they wait, bit by bit.
+        parts["words"] = Term(5 * macs * stored * (blocks_of(macs * stored, depth)[1] - 1))
     dsp = 0
     if kind == "lut":
         formula = "matvec_signs" if magnitude == 1 else "matvec_narrow"
@@ -62,13 +73,13 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
         parts["products"] = Term(macs * partial * bits)
         parts["adders"] = Term(macs * adders * (bits + 2), macs * adders * (bits + 3.5))
         parts["tree"] = tree(fold.simd, bits + magnitude - (magnitude == 1)).times(fold.pe)
-        return Terms(formula, parts, blocks + more)
+        return Terms(formula, parts, blocks + more + most)
     summed = min(bits + magnitude + 1, acc)
     parts["tree"] = tree(fold.simd, summed, 0.5 if codes else 1).times(fold.pe)
     parts["decoding"] = Term((fold.simd + macs) * decoding(x.codes_format, bits), (fold.simd + macs) * bits * codes)
     if kind == "codes":
         parts["products"] = Term(macs * 4 * x.codes_format.bits, macs * x.codes_format.bits)
-        return Terms("matvec_codes", parts, blocks + more)
+        return Terms("matvec_codes", parts, blocks + more + most)
     size = weight_bits(op)
     width = bits + size
     parts["products"] = Term(0, macs * width)
@@ -77,14 +88,16 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     else:
         dsp = macs * multipliers(bits, size, family)
         parts["beside"] = Term(4.5 * macs * width * (max(bits, size) % 18 == 1 and family != "xcup"))
-    return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks + more, dsp)
+    return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks + more + most, dsp)
 
 
-def _kept(word: int, neuron_folds: int, synapse_folds: int) -> Term:
-    """The operands of a vector, kept for all its outputs."""
-    if neuron_folds > 1 and synapse_folds > 1:
-        return Term(word * (1 + 1.5 * -(-synapse_folds // 16)), 3 * word)
-    return Term(0, word)
+def _kept(word: int, neuron_folds: int, synapse_folds: int) -> tuple[Term, int]:
+    """(the operands of a vector, kept for all its outputs; the blocks that hold them if they are many)."""
+    if neuron_folds == 1 or synapse_folds == 1:
+        return Term(0, word), 0
+    if synapse_folds > KEPT_IN_LUTS:
+        return Term(word, 2 * word), math.prod(blocks_of(word, synapse_folds))
+    return Term(word * (1 + 1.5 * -(-synapse_folds // 16)), 3 * word), 0
 
 
 def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:

@@ -45,7 +45,8 @@ def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
     if depth <= 1 or not width:
         return Term(), 0
     if wants_block_ram(round(width), depth):
-        return Term(), int(max(-(-width // 36), -(-width * depth // 18432)))
+        wide, deep = blocks_of(round(width), depth)
+        return Term(), wide * deep
     return Term(width * max(depth / DEVICES[family].rom, 0.8), width), 0
 
 
@@ -54,9 +55,15 @@ def memory(width: int, depth: int, family: Family) -> tuple[Term, int]:
     device = DEVICES[family]
     if not wants_block_ram(width, depth):
         return Term(device.ram_luts * width * -(-depth // device.ram), width), 0
+    wide, deep = blocks_of(width, depth)
+    return Term(0.6 * width * (deep - 1)), wide * deep
+
+
+def blocks_of(width: int, depth: int) -> tuple[int, int]:
+    """The fewest blocks of 18 kbit, side by side and on top of each other; LUTs choose between those on top."""
     shapes = [(36 >> n, 512 << n) for n in range(6)]
     wide, deep = min(((-(-width // w), -(-depth // d)) for w, d in shapes), key=math.prod)
-    return Term(0.6 * width * (deep - 1)), wide * deep
+    return wide, deep
 
 
 def tree(terms: int, bits: float, growth: float = 1) -> Term:
@@ -122,7 +129,7 @@ def thresholds(op: Thresholds, x: TensorType, lanes: int, family: Family) -> Ter
         "comparisons": Term(lanes * compared, lanes * stages * width) if folds > 1 else Term(),
         "constants": Term() if folds > 1 else Term(lanes * compared, lanes * stages * width),
         "found": Term(0, lanes * stages * (stages + 1) / 2),
-        "unit": Term(10 + 2 * folds.bit_length(), 8 + stages * (3 + folds.bit_length())),
+        "unit": Term(4 + 2 * folds.bit_length(), 8 + stages * (3 + folds.bit_length())),
     }
     return Terms("thresholds", parts, blocks * lanes)
 

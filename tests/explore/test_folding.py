@@ -246,7 +246,7 @@ REFUSED = {
     ),
     "a budget that is too small": (
         lambda: choose(SMALL["vectors"], ULX3S, share=0.001),
-        "no folding is estimated to fit 0.001 of ulx3s: the nearest takes # FF, # more than the 83 there are, # of "
+        "no folding is estimated to fit 0.001 of ulx3s: the nearest takes # @, # more than the 83 there are, # of "
         "them in node 'fc.1'; a budget of # would do",
     ),
     "an interval that does not fit": (
@@ -269,7 +269,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(name: str) -> None:
     ask, message = REFUSED[name]
-    with pytest.raises(HwgenError, match=re.escape(message).replace(r"\#", "[0-9.,]+")):
+    # Numbers, and which of LUTs and flip-flops is scarcer, are the cost model's.
+    pattern = re.escape(message).replace(r"\#", "[0-9.,]+").replace("@", "(LUT|FF)")
+    with pytest.raises(HwgenError, match=pattern):
         ask()
 
 
