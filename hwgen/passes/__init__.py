@@ -10,7 +10,7 @@ from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
-from hwgen.passes.reorder import reorder
+from hwgen.passes.reorder import copy_over_forks, reorder
 from hwgen.passes.requantize import absorb_requantizers
 from hwgen.passes.tidy import tidy
 from hwgen.passes.ties import Comparison, Tie, explain
@@ -25,6 +25,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     tidy,
     split_input,
     split_argmax,
+    copy_over_forks,
     affine_behind_dense,
     lower_dense,
     pad_codes,
@@ -68,6 +69,7 @@ __all__ = [
     "absorb_requantizers",
     "absorb_transposes",
     "affine_behind_dense",
+    "copy_over_forks",
     "explain",
     "freeze",
     "lower_dense",

@@ -11,7 +11,7 @@ from dataclasses import replace
 from hwgen.formats import Bipolar, Blocked, Int
 from hwgen.ir import Graph, Node
 from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape
-from hwgen.passes.branches import each_chain
+from hwgen.passes.branches import each_chain, readers
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
 
@@ -22,6 +22,34 @@ def reorder(graph: Graph) -> Graph:
     Raises UnsupportedError for a ReLU on bipolar codes, or on codes whose zero point lies outside their range.
     """
     return rebuilt(graph, _relus(_reshapes(graph)))
+
+
+def copy_over_forks(graph: Graph) -> Graph:
+    """The same function with the real element-wise operations ahead of a fork on each of its branches instead.
+
+    There the quantizers and matrix products of the branch absorb them.
+    """
+    while True:
+        read = readers(graph)
+        ahead = (
+            n for n in graph.nodes if isinstance(n.op, Activation | Affine | Relu) and n.output not in graph.outputs
+        )
+        node = next((n for n in ahead if read[n.output] > 1), None)
+        if node is None:
+            return graph
+        nodes: list[Node] = []
+        copies = 0
+        for one in graph.nodes:
+            if one is node:
+                continue
+            inputs = []
+            for tensor in one.inputs:
+                if tensor == node.output:
+                    nodes.append(replace(node, name=f"{node.name}.{copies}", output=f"{node.output}.{copies}"))
+                    tensor, copies = nodes[-1].output, copies + 1
+                inputs.append(tensor)
+            nodes.append(replace(one, inputs=tuple(inputs)))
+        graph = replace(graph, nodes=tuple(nodes))
 
 
 def _reshapes(graph: Graph) -> list[Node]:

@@ -81,6 +81,20 @@ def test_tensors_side_by_side_argmax_and_reshapes() -> None:
     np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
 
 
+def test_what_is_real_ahead_of_a_fork_goes_to_both_branches() -> None:
+    net = Net()
+    start = net.add(Quantize(U4, (0.25,)), "x")
+    normed = net.add(Affine(np.linspace(0.5, 1.5, 6), np.linspace(-2, 2, 6)), net.dense(start))
+    real = net.add(Relu(), normed)
+    total = net.add(Add(), net.add(Quantize(U4, (0.5,)), real), net.add(Quantize(U4, (0.125,)), real))
+    halved = net.add(Affine(np.full(1, 0.5), np.zeros(1)), net.add(Quantize(Int(6), (0.25,)), total))
+    ends = [net.add(Quantize(Int(8), (1.0,)), net.dense(halved, name=name)) for name in ("one", "two")]
+    out = net.add(Add(), *ends)
+    frozen = freeze(net.graph(out))
+    np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
+    assert sum(node.op.kind == "MatVec" for node in frozen.nodes) == 3
+
+
 def test_a_sum_may_come_last() -> None:
     net = Net()
     start = net.add(Quantize(U4, (0.25,)), "x")
