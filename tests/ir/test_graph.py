@@ -95,7 +95,7 @@ def test_json_of_another_version() -> None:
 
 
 def test_unknown_operation() -> None:
-    with pytest.raises(HwgenError, match="unknown operation 'Conv9': one of Affine"):
+    with pytest.raises(HwgenError, match="unknown operation 'Conv9': one of Activation, Add, Affine"):
         op_from_json({"op": "Conv9"}, OPS)
 
 
