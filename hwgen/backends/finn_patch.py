@@ -21,6 +21,11 @@ class Patch:
     cause: str
 
 
+BEHAVIORAL = "HWGEN_BEHAVIORAL"
+"""The macro under which FINN's matrix unit describes DSP slices instead of instantiating them."""
+
+_CELLS = "the slices that go to the FPGA are simulated, with models of them, not a description of what they should do"
+
 _LEAF_LOADS = """		typedef int unsigned  leaf_load_t[2*N-1];
 		function leaf_load_t init_leaf_loads();
 			automatic leaf_load_t  res;
@@ -111,6 +116,8 @@ PATCHES = (
     Patch("mvu.sv", "if(1) begin : blkRecoveryWatch", "if(0) begin : blkRecoveryWatch", _WATCHDOG),
     Patch("mvu.sv", "if(NARROW_WEIGHTS) begin : genNarrowCheck", "if(0) begin : genNarrowCheck", _IFF),
     Patch("thresholding.sv", "1 : p.ptr[M-1:SN+1] <", "1 : (p.ptr[M-1:0] >> (SN+1)) <", _REVERSED),
+    Patch("mvu.sv", "`ifdef VERILATOR", f"`ifdef {BEHAVIORAL}", _CELLS),
+    Patch("mvu.sv", "`ifndef VERILATOR", f"`ifndef {BEHAVIORAL}", _CELLS),
     Patch("fifo.sv", "ABITS.lo", "ABITS_LO", "as above"),
     Patch("fifo.sv", "ABITS.hi", "ABITS_HI", "as above"),
 )

@@ -27,6 +27,11 @@ TOP = "accel"
 
 TEMPLATE = Path(__file__).parent / "finn_rtl" / "accel.sv.j2"
 
+CELL_MODELS = TEMPLATE.with_name("dsp48e2.sv")
+
+DSP48E2 = "2"
+"""What FINN calls UltraScale+'s DSP slices in its matrix units."""
+
 # Which of FINN's nodes computes a node of the graph: the first of a kind computes the first such, and so on.
 COMPUTES = {
     "MVAU_rtl": (MatVec,),
@@ -175,6 +180,9 @@ def design(graph: Graph, folder: Path) -> Design:
     made = parts(graph, read_nodes(folder))
     memories = (folder / "rtl" / "mem").resolve()
     text = "\n".join(path.read_text() for path in files(folder))
+    # FINN's unit with the cells of UltraScale+ that it instantiates, or with its own description of them elsewhere.
+    cells = set(re.findall(r"\bparameter\s+VERSION = (\d)", text)) <= {DSP48E2}
+    text = f"{text}\n{CELL_MODELS.read_text()}" if cells else f"`define {finn_patch.BEHAVIORAL}\n{text}"
     contents = "".join(f"// {path.name}\n" + path.read_text() for path in sorted(memories.iterdir()))
     cycles = [part.cycles for part in made]
     return Design(

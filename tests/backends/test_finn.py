@@ -380,6 +380,26 @@ def test_nodes_that_cannot_be_stitched() -> None:
     assert bias.table == ("2001", "ffc003")
 
 
+@pytest.mark.parametrize(("version", "models"), [(2, True), (1, False)])
+def test_slices_of_ultrascale_are_simulated_with_models(version: int, models: bool, tmp_path: Path) -> None:
+    graph = chain("c", TensorType((4,), Int(4)), ("fc", MatVec(np.eye(4, dtype=np.int64) * -3, Int(4))))
+    (tmp_path / "rtl" / "mem").mkdir(parents=True)
+    (tmp_path / "rtl" / "mem" / "MVAU_rtl_0.dat").write_text("0f\n")
+    (tmp_path / "rtl" / "MVAU_rtl_0_wrapper.v").write_text(
+        f'parameter VERSION = {version},\nfile = "mem/MVAU_rtl_0.dat"'
+    )
+    (tmp_path / "rtl" / "mvu_pkg.sv").write_text("package mvu_pkg;")
+    (tmp_path / "rtl" / "accel.sv").write_text("module accel;")
+    (tmp_path / "nodes.json").write_text(json.dumps([entry("MVAU_rtl_0", "MVAU_rtl")]))
+    made = finn_stitch.design(graph, tmp_path)
+    assert ("module DSP48E2" in made.verilog) == models
+    assert made.verilog.startswith("package mvu_pkg;") == models
+    assert made.verilog.startswith(f"`define {finn_patch.BEHAVIORAL}\n") != models
+    assert f'"{tmp_path}/rtl/mem/MVAU_rtl_0.dat"' in made.verilog
+    (tmp_path / "rtl" / "mem" / "MVAU_rtl_0.dat").write_text("1f\n")
+    assert finn_stitch.design(graph, tmp_path).verilog != made.verilog
+
+
 def test_black_boxes_are_yosys_own(monkeypatch: pytest.MonkeyPatch) -> None:
     text = finn_stitch.blackboxes()
     assert "module DSP48E2(" in text
