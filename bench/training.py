@@ -26,13 +26,14 @@ from torch.nn.functional import cross_entropy
 
 from hwgen.quant import GradientQuant, quantize
 
-ROUNDS = 8
-STEPS = 6
+ROUNDS = 12
+STEPS = 3
 WARM_UP = 34
-"""More steps than activations are watched for."""
+"""More steps than activations, and the points of weights here, are watched for."""
 GOAL, APPROXIMATE_GOAL = 3.0, 10.0
 
 Row = tuple[str, str, str, dict[str, Any]]
+WATCHED = {"collect_steps": 20}
 COLLECTED = {"collect_stats_steps": 20}
 OWN_CODE = "Brevitas' own code"
 PLAIN, SIGNS = {"tensor_quant": RescalingIntQuant}, {"tensor_quant": ClampedBinaryQuant}
@@ -40,7 +41,7 @@ ROWS: tuple[Row, ...] = (
     ("E4M3", "e4m3", "e4m3", {}),
     ("E3M2, per channel, learned", "e3m2", "e3m2", {"weight_options": {"per_channel": True, "scaling": "learned"}}),
     ("E2M1", "e2m1", "e2m1", {}),
-    ("QFX-8", "qfx8", "qfx8", {}),
+    ("QFX-8", "qfx8", "qfx8", {"weight_options": WATCHED}),
     ("QFX-6, 2-hot weights", "khot2", "qfx6", {}),
     ("DFP16", "dfp16", "dfp16", {}),
     ("DFP16, gradients too", "dfp16", "dfp16", {"gradient": "dfp16"}),

@@ -221,7 +221,8 @@ class ApproximateLinear(torch.autograd.Function):
 
 def _look_up(out: Tensor, spread: Planes, found: Tables, width: int) -> None:
     """Add the products of the left operands at risk to the sums `out`."""
-    assert spread.risk is not None and spread.codes is not None
+    assert spread.risk is not None
+    assert spread.codes is not None
     row = torch.div(spread.risk, width, rounding_mode="floor")
     column = spread.risk - row * width
     codes = spread.codes << found.fmt.bits
@@ -283,7 +284,8 @@ def _add_looked_up(
     out: Tensor, spread: Planes, shape: torch.Size, kernel: torch.Size, found: Tables, window: Window
 ) -> None:
     """As `_look_up`, one place of the kernel at a time."""
-    assert spread.risk is not None and spread.codes is not None
+    assert spread.risk is not None
+    assert spread.codes is not None
     channels_out, channels_in = kernel[0] // window.groups, kernel[1]
     at = torch.stack(torch.unravel_index(spread.risk, shape), dim=1)
     codes = (spread.codes << found.fmt.bits).to(torch.int64)

@@ -46,13 +46,13 @@ def cast_blocks(
     known = magnitudes(x) if greatest is None else greatest
     scale = block_scales(known, fmt, scale_mode, tensor_scale).unsqueeze(-1)
     if fmt.power_scale:
-        return cast(x / scale, fmt.element, rounding, random).mul_(scale)
+        return cast(x / scale, fmt.element, rounding, random, own=True).mul_(scale)
     by = scale
     if not bool(scale.amin() > 0):
         # Elements under a scale of 0 are code 0.
         by = torch.where(scale == 0, torch.inf, scale)
     scaled = x / by if tensor_scale is None else (x * (1 / tensor_scale)).div_(by)
-    value = cast(scaled, fmt.element, rounding, random).mul_(scale)
+    value = cast(scaled, fmt.element, rounding, random, own=True).mul_(scale)
     if by is not scale:
         # That code is +0: adding -0 changes nothing, adding +0 makes -0 to +0.
         value.add_(torch.where(scale == 0, 0.0, -0.0))
@@ -80,7 +80,7 @@ def block_scales(
     wanted = greatest / limits(fmt.element)[1]
     if tensor_scale is not None:
         wanted = wanted / tensor_scale
-    return cast(wanted, fmt.scale).add_(greatest - greatest)
+    return cast(wanted, fmt.scale, own=True).add_(greatest - greatest)
 
 
 def _power_scales(greatest: Tensor, fmt: Block, mode: str) -> Tensor:

@@ -66,22 +66,25 @@ def random_numbers(x: Tensor, generator: torch.Generator | None = None) -> Tenso
     return drawn.to(torch.float32).mul_(2.0**-RANDOM_BITS).view(x.shape)
 
 
-def cast(x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | None = None) -> Tensor:
+def cast(
+    x: Tensor, fmt: Format, rounding: str = "half_even", random: Tensor | None = None, own: bool = False
+) -> Tensor:
     """What `fmt` makes of the float32 tensor `x`: `fmt.decode(fmt.encode(x, rounding))`, float32, same shape.
 
     Numbers outside of the range saturate; NaN stays NaN, in formats without NaN too, so that training notices it.
     rounding: a name of `hwgen.formats.ROUNDING`. random: numbers in 0..1 of `x`'s shape (`random_numbers`) round
-    stochastically instead: floor(steps + random), of magnitudes in minifloats and of the signed number elsewhere.
+    stochastically instead: floor(steps + random), of magnitudes in minifloats and of the signed number elsewhere. own:
+    `x` may be written over, which spares the cache.
     Raises HwgenError for a format whose numbers float32 does not hold, an unknown rounding, and other tensors.
     """
     low, high, unit = _bounds(fmt, rounding)
     if x.dtype != torch.float32:
         raise HwgenError(f"numbers are cast to {fmt.name} from float32, not from {x.dtype}")
     if isinstance(fmt, Minifloat):
-        return _cast_minifloat(x, fmt, rounding, random, low, high)
+        return _cast_minifloat(x, fmt, rounding, random, low, high, own=own)
     if isinstance(fmt, Bipolar):
         return torch.where(x >= 0, 1.0, -1.0).masked_fill_(x.isnan(), torch.nan)
-    steps = x * (1 / unit) if fmt.lsb else x.clone()
+    steps = x * (1 / unit) if fmt.lsb else x if own else x.clone()
     if random is not None:
         # Infinities are brought in first.
         steps = _floor_with(steps.clamp_(low / unit, high / unit), random)
@@ -155,10 +158,17 @@ def _floor_with(steps: Tensor, random: Tensor) -> Tensor:
 
 
 def _cast_minifloat(
-    x: Tensor, fmt: Minifloat, rounding: str, random: Tensor | None, low: float, high: float, scale: float = 1.0
+    x: Tensor,
+    fmt: Minifloat,
+    rounding: str,
+    random: Tensor | None,
+    low: float,
+    high: float,
+    scale: float = 1.0,
+    own: bool = False,
 ) -> Tensor:
     # The greatest number is on the grid: clamping ahead of rounding is the same, and keeps infinities out.
-    clamped = x.clamp(low, high)
+    clamped = x.clamp_(low, high) if own else x.clamp(low, high)
     if fmt.has_sign and not fmt.has_subnormals:
         least = 2.0 ** (fmt.lsb + fmt.mantissa_bits)
         clamped = torch.copysign(clamped.abs().clamp_(min=least), clamped)

@@ -113,15 +113,17 @@ class _WeightCast(torch.autograd.Function):
             slope = ((grad * (found - scaled)).sum(dim=axes, keepdim=True) + to_scale) / ctx.share
             count = peaks.abs().sum(dim=axes, keepdim=True).clamp_(min=1)
             return grad + peaks * (slope / count), None, None, None, None, None
-        alone = (float(torch.dot(grad.reshape(-1), (found - scaled).reshape(-1))) + float(to_scale)) / ctx.share
+        every = grad.reshape(-1)
+        alone = float(torch.dot(every, found.view(-1)) - torch.dot(every, scaled.view(-1)) + to_scale) / ctx.share
         most = float(greatest)
         if not most:
             return grad, None, None, None, None, None
         # The greatest magnitudes, with their signs; all else is 0.
         below = float(np.nextafter(np.float32(most), np.float32(0)))
-        peaks = torch.nn.functional.hardshrink(x, below).div_(most)
-        flat = peaks.reshape(-1)
-        return torch.add(grad, peaks, alpha=alone / float(torch.dot(flat, flat))), None, None, None, None, None
+        peaks = torch.nn.functional.hardshrink(x, below)
+        flat = peaks.view(-1)
+        count = round(float(torch.dot(flat, flat)) / most**2)
+        return torch.add(grad, peaks, alpha=alone / count / most), None, None, None, None, None
 
 
 class _LearnedScale(torch.autograd.Function):

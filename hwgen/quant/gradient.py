@@ -60,7 +60,7 @@ class GradientQuant:
         if isinstance(fmt, DynamicFixed):
             return dynamic_cast(grad, fmt, shared_exponent(greatest, fmt.bits), "half_even", self._random(grad))
         scale = scale_for(greatest, limits(fmt)[1], True)
-        return cast(grad / scale, fmt, random=self._random(grad)).mul_(scale)
+        return cast(grad / scale, fmt, random=self._random(grad), own=True).mul_(scale)
 
     def _cast_blocks(self, blocks: Tensor, fmt: Block) -> Tensor:
         greatest = magnitudes(blocks)

@@ -18,6 +18,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats.multiply import check_multiplier
 from hwgen.quant.approximate import ApproximateConv, ApproximateLinear, Tables, Window, tables
 from hwgen.quant.gradient import GradientQuant
+from hwgen.quant.proxies import trained_activation, trained_quantizer
 from hwgen.quant.ste import cast_gradient
 
 
@@ -30,7 +31,11 @@ class _Multiplies(ABC):
     input_quant: Any
     output_quant: Any
     return_quant_tensor: bool
+    export_mode: bool
     training: bool
+    weight: Tensor
+    bias: Tensor | None
+    _modules: dict[str, Any]
 
     @abstractmethod
     def _sums(self, x: Tensor, weight: Tensor, left: Tensor, right: Tensor, found: Tables) -> Tensor:
@@ -67,15 +72,36 @@ class _Multiplies(ABC):
 
     def _approximate(self, x: Tensor, weight: Tensor) -> Tensor:
         """The sums without bias."""
+        found = self._tables()
         # Both scales leave the products: hardware multiplies codes.
         left: Tensor = self._activation().scale.detach()
         right: Tensor = self.weight_quant.tensor_quant.scale.detach()
-        return self._sums(x, weight, left, right, self._tables())
+        return self._sums(x, weight, left, right, found)
 
     def _on_channels(self, values: Tensor, ndim: int) -> Tensor:
         """One number, or one for each output channel, so that it broadcasts against the output."""
         space = 0 if isinstance(self, nn.Linear) else ndim - 2
         return values.reshape(-1, *([1] * space)) if values.ndim else values
+
+    def _trained(self, x: Any) -> Tensor | None:
+        """What training gives, from plain tensors; None where Brevitas' own way has to be gone, which works out the
+        scales of sums, exports, and calls what was hooked to proxies."""
+        parts = self._modules
+        weight, feed, bias = parts["weight_quant"], parts["input_quant"], parts["bias_quant"]
+        plain = self.training and not (self.export_mode or self.return_quant_tensor)
+        if not plain or weight.requires_quant_input or bias.is_quant_enabled or parts["output_quant"].is_quant_enabled:
+            return None
+        quantizer = trained_quantizer(weight)
+        if quantizer is None:
+            return None
+        x = _plain(x)
+        if feed.is_quant_enabled:
+            fed = trained_activation(feed, x)
+            if fed is None:
+                return None
+            x = fed
+        whole: Any = self
+        return whole.inner_forward_impl(x, quantizer(self.weight)[0], self.bias)  # type: ignore[no-any-return]
 
     def _forward(self, exact: Any, x: Any, weight: Any, bias: Any) -> Tensor:
         if self.multiplier == "exact":
@@ -98,6 +124,10 @@ class Linear(_Multiplies, qnn.QuantLinear):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         self._set(multiplier, gradient)
+
+    def forward(self, x: Any) -> Any:
+        out = self._trained(x)
+        return super().forward(x) if out is None else out
 
     def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
         return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
@@ -132,6 +162,10 @@ class Conv1d(_Conv, qnn.QuantConv1d):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._set(multiplier, gradient)
 
+    def forward(self, x: Any) -> Any:
+        out = self._trained(x)
+        return super().forward(x) if out is None else out
+
     def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
         return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
 
@@ -145,8 +179,35 @@ class Conv2d(_Conv, qnn.QuantConv2d):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._set(multiplier, gradient)
 
+    def forward(self, x: Any) -> Any:
+        out = self._trained(x)
+        return super().forward(x) if out is None else out
+
     def inner_forward_impl(self, x: Any, quant_weight: Any, quant_bias: Any) -> Tensor:
         return self._forward(super().inner_forward_impl, x, quant_weight, quant_bias)
+
+
+class _Activates:
+    """What the activation layers share: while training they skip Brevitas' quantized tensors."""
+
+    _modules: dict[str, Any]
+
+    def forward(self, x: Any) -> Any:
+        parts: Any = self
+        plain = parts.training and not (parts.export_mode or parts.return_quant_tensor)
+        if plain and not self._modules["input_quant"].is_quant_enabled:
+            value = trained_activation(self._modules["act_quant"], _plain(x))
+            if value is not None:
+                return value
+        return super().forward(x)  # type: ignore[misc]
+
+
+class FastReLU(_Activates, qnn.QuantReLU):  # type: ignore[misc]
+    """`QuantReLU` in fewer steps while training."""
+
+
+class FastIdentity(_Activates, qnn.QuantIdentity):  # type: ignore[misc]
+    """`QuantIdentity` in fewer steps while training."""
 
 
 def _plain(x: Any) -> Tensor:

@@ -82,6 +82,25 @@ class ActProxy(ActQuantProxyFromInjector):  # type: ignore[misc]
         raise HwgenError(f"Brevitas has no quantized tensor for {fmt.name}: leave return_quant_tensor at False")
 
 
+def trained_quantizer(proxy: Any) -> Any:
+    """The `tensor_quant` of a weight's proxy, where calling it gives what the proxy would, in a quantized tensor, while
+    training; None where the proxy is off, exports, or something is hooked to it."""
+    if proxy.disable_quant or proxy.export_mode or proxy._forward_hooks or proxy._forward_pre_hooks:
+        return None
+    return proxy._modules.get("tensor_quant")
+
+
+def trained_activation(proxy: Any, x: Tensor) -> Tensor | None:
+    """The plain tensor of what an activation's proxy gives while training; None as `trained_quantizer`."""
+    if proxy.disable_quant or proxy.export_mode or proxy._forward_hooks or proxy._forward_pre_hooks:
+        return None
+    fused = proxy._modules.get("fused_activation_quant_proxy")
+    if fused is None or not proxy.is_quant_enabled:
+        return None
+    parts = fused._modules
+    return parts["tensor_quant"](parts["activation_impl"](x))[0]  # type: ignore[no-any-return]
+
+
 def _bits(quantizer: Any) -> Tensor:
     from torch import tensor
 

@@ -146,15 +146,15 @@ def _put(model: nn.Module, name: str, layer: nn.Module) -> nn.Module:
 
 def _activation(module: nn.Module, fmt: str, options: Options) -> nn.Module:
     if isinstance(module, nn.ReLU):
-        return qnn.QuantReLU(act_quant=activation_quantizer(fmt, unsigned=True, **options))  # type: ignore[no-any-return]
+        return layers.FastReLU(act_quant=activation_quantizer(fmt, unsigned=True, **options))
     quantizer = activation_quantizer(fmt, **options)
     if isinstance(module, nn.Hardtanh):
         low, high = float(module.min_val), float(module.max_val)
         if fmt == "bipolar":
             return qnn.QuantHardTanh(act_quant=quantizer, min_val=low, max_val=high)  # type: ignore[no-any-return]
         # Brevitas leaves the function out where there is a quantizer, which it takes to clip at the same ends.
-        return nn.Sequential(nn.Hardtanh(low, high), qnn.QuantIdentity(act_quant=quantizer))
-    return qnn.QuantIdentity(act_quant=quantizer)  # type: ignore[no-any-return]
+        return nn.Sequential(nn.Hardtanh(low, high), layers.FastIdentity(act_quant=quantizer))
+    return layers.FastIdentity(act_quant=quantizer)
 
 
 def _proxy(layer: nn.Module) -> nn.Module:

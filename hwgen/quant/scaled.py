@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hwgen.errors import HwgenError
 from hwgen.formats import Format, Minifloat, check_rounding
 from hwgen.quant.cast import EXPONENT_FIELD, cast, cast_at, casts_at, check_castable, limits, random_numbers
-from hwgen.quant.ste import direct_cast, exponent_cast, plain_cast, power_of_two, scaled_cast
+from hwgen.quant.ste import direct_cast, exponent_cast, one_power, plain_cast, power_of_two, scaled_cast
 
 Scaling = Literal["one", "stats", "learned"]
 SCALING = ("one", "stats", "learned")
@@ -122,6 +122,9 @@ class ScaledQuant(nn.Module):
             if self._weights is None:
                 self._check_seen()
             exponent = self.log2_scale.detach()
+            if self.power_of_two and not exponent.ndim and exponent.device.type == "cpu":
+                number = float(exponent)
+                return one_power(float(round(number)) if math.isfinite(number) else number)
             return self._sliced(power_of_two(exponent.round()) if self.power_of_two else torch.exp2(exponent))
         if self._weights is not None:
             return self._sliced(self.scale_for(self._magnitude(self._weights[0].detach())))
@@ -233,7 +236,7 @@ def _one_scale(greatest: float, target: float) -> Tensor:
     if not math.isfinite(scale):
         return torch.tensor(scale)
     mantissa, exponent = math.frexp(scale)
-    return power_of_two(torch.tensor(float(exponent - (mantissa == 0.5))))
+    return one_power(float(exponent - (mantissa == 0.5)))
 
 
 @lru_cache(maxsize=256)

@@ -164,12 +164,15 @@ def cast_gradient(x: Tensor, cast: Cast) -> Tensor:
 def power_of_two(exponent: Tensor) -> Tensor:
     """2**exponent of integers that float32 holds, exact, float32: within -126..127, to which others are clamped."""
     if not exponent.ndim and exponent.device.type == "cpu":
-        return _one_power(float(exponent))
+        return one_power(float(exponent))
     field = exponent.clamp(-126, 127).to(torch.int32).add_(127)
     return field.mul_(1 << 23).view(torch.float32)
 
 
 @lru_cache(maxsize=512)
-def _one_power(exponent: float) -> Tensor:
-    """One number is faster than tensors of one; NaN stays NaN, so that training notices it. Not to be written to."""
+def one_power(exponent: float) -> Tensor:
+    """`power_of_two` of one number, faster than of tensors; NaN stays NaN, so that training notices it.
+
+    Not to be written to.
+    """
     return torch.tensor(exponent if math.isnan(exponent) else 2.0 ** min(127.0, max(-126.0, exponent)))
