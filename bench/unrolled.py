@@ -138,7 +138,6 @@ networks with their requantizers (ReLU, a shift that rounds half up, saturation)
 da4ml 0.6.0 (`hard_dc=2`, a register behind five adders at most), the same weights, in one run, both synthesised flat by
 the same Yosys (`synth_xilinx -family xcup -flatten -noiopad -noclkbuf -nodsp`). LUT: with inverters; a LUT6_2 is one.
 Depth: LUTs and carry cells on the longest path between registers. No vendor tool was run.
-
 """
 
 
