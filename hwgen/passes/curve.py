@@ -1,21 +1,22 @@
 """Which code a quantizer gives for an activation function of a rational number: decided exactly.
 
-Every function is enclosed between two rationals, with as many digits as it takes to tell on which side of a rounding
-boundary it lies. Where an enclosure is no single number, its ends are not reached themselves: so a boundary at an end
-(1 of a sigmoid, 0 far to the left of a GELU) is decided too. That always ends, since the functions are transcendental
-at rational numbers other than 0 (Lindemann and Weierstrass; for the error function Siegel and Shidlovskii), and so meet
-no boundary, or are rational and exact.
+Every function is enclosed between two rationals by ball arithmetic (F. Johansson, Arb, IEEE Transactions on Computers
+66(8), 2017), with as many digits as it takes to tell on which side of a rounding boundary it lies. Where an enclosure
+is no single number, its ends are not reached themselves: so a boundary at an end (1 of a sigmoid, 0 far to the left of
+a GELU) is decided too. That always ends, since the functions are transcendental at rational numbers other than 0
+(Lindemann and Weierstrass; for the error function Siegel and Shidlovskii), and so meet no boundary, or are rational and
+exact.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from decimal import MAX_EMAX, MIN_EMIN, ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
+from flint import arb, ctx, fmpq
 
 from hwgen.errors import UnsupportedError
 from hwgen.ops import Activation
@@ -37,11 +38,26 @@ TURNING = {
 TURN_ERROR = Fraction(1, 10**70)
 """More than the function at such a place differs from the minimum: it is flat there, so that digits count twice."""
 
-FAR = 1000
-"""Beyond this exp(-|x|) is less than any float: it is only known to be positive, and less than at this place."""
 
-FAR_GAUSS = 40
-"""The same for the tail of the normal distribution."""
+def _logistic(x: arb) -> arb:
+    return 1 / (1 + (-x).exp())
+
+
+def _gelu_tanh(x: arb) -> arb:
+    return _logistic(2 * (2 / arb.pi()).sqrt() * (x + arb(fmpq(44715, 10**6)) * x**3))
+
+
+UNIT: dict[str, tuple[Callable[[arb], arb], Fraction]] = {
+    "sigmoid": (_logistic, Fraction(1000)),
+    "tanh": (lambda x: _logistic(2 * x), Fraction(500)),
+    "silu": (_logistic, Fraction(1000)),
+    "gelu": (lambda x: (-x / arb(2).sqrt()).erfc() / 2, Fraction(40)),
+    "gelu_tanh": (_gelu_tanh, Fraction(25)),
+    "elu": (lambda x: x.exp(), Fraction(1000)),
+    "softplus": (lambda x: x.exp().log1p(), Fraction(1000)),
+}
+"""The transcendental part of each function: it rises from 0 to 1 (elu and softplus: for x up to 0), and never gets
+there. Beyond the number beside it, on either side, only that much is asked of it, since it is nearer than any float."""
 
 
 def turning(op: Activation) -> Fraction | None:
@@ -54,158 +70,51 @@ def turning(op: Activation) -> Fraction | None:
 @lru_cache(maxsize=1 << 16)
 def enclosure(op: Activation, x: Fraction, digits: int = DIGITS) -> Range:
     """(low, high) with low < function(x) < high, or low = high = function(x); to about `digits` digits."""
-    if op.function == "leaky_relu":
-        return _exactly(x if x >= 0 else Fraction(op.slope) * x)
-    if op.function == "hard_swish":
-        return _exactly(x * min(max(x + 3, Fraction(0)), Fraction(6)) / 6)
-    if op.function == "elu":
-        if x >= 0 or not op.slope:
-            return _exactly(max(x, Fraction(0)))
-        low, high = _exp(x, digits)
-        return Fraction(op.slope) * (low - 1), Fraction(op.slope) * (min(high, Fraction(1)) - 1)
-    if op.function == "softplus":
-        return _softplus(x, digits)
-    if not x:
-        return _exactly(Fraction(1, 2) if op.function == "sigmoid" else Fraction(0))
+    exact = _rational(op, x)
+    if exact is not None:
+        return exact, exact
+    # ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|)).
+    low, high = _unit(op.function, -abs(x) if op.function == "softplus" else x, digits)
     if op.function == "sigmoid":
-        return _sigmoid(x, x, digits)
+        return low, high
     if op.function == "tanh":
-        low, high = _sigmoid(2 * x, 2 * x, digits)
         low, high = 2 * low - 1, 2 * high - 1
         return (max(low, Fraction(0)), high) if x > 0 else (low, min(high, Fraction(0)))
-    low, high = _factor(op, x, digits)
-    # Between 0 and x, whatever the digits.
-    low, high = (x * low, x * high) if x > 0 else (x * high, x * low)
+    if op.function == "elu":
+        return Fraction(op.slope) * (low - 1), Fraction(op.slope) * (high - 1)
+    if op.function == "softplus":
+        return max(x, Fraction(0)) + low, max(x, Fraction(0)) + high
+    low, high = sorted((x * low, x * high))
     return (low - TURN_ERROR, high) if x == TURNING[op.function] else (low, high)
 
 
-def _exactly(value: Fraction) -> Range:
-    return value, value
+def _rational(op: Activation, x: Fraction) -> Fraction | None:
+    """The value where it is a rational number."""
+    if op.function == "leaky_relu":
+        return x if x >= 0 else Fraction(op.slope) * x
+    if op.function == "hard_swish":
+        return x * min(max(x + 3, Fraction(0)), Fraction(6)) / 6
+    if op.function == "elu" and (x >= 0 or not op.slope):
+        return max(x, Fraction(0))
+    if not x and op.function != "softplus":
+        return Fraction(1, 2) if op.function == "sigmoid" else Fraction(0)
+    return None
 
 
-def _contexts(digits: int) -> tuple[Context, Context]:
-    """Rounding down and up. They saturate to subnormals and infinity where exponents do not suffice: nowhere here."""
-    down, up = (Context(digits, r, MIN_EMIN, MAX_EMAX, traps=[]) for r in (ROUND_FLOOR, ROUND_CEILING))
-    return down, up
+def _unit(function: str, x: Fraction, digits: int) -> Range:
+    """The transcendental part, in 0..1."""
+    part, far = UNIT[function]
+    near = min(max(x, -far), far)
+    with ctx.workdps(digits + 5):
+        ball = part(arb(fmpq(near.numerator, near.denominator)))
+        low, high = (_fraction(end) for end in (ball.lower(), ball.upper()))
+    low, high = max(low, Fraction(0)), min(high, Fraction(1))
+    return (Fraction(0) if x < -far else low), (Fraction(1) if x > far else high)
 
 
-def _decimals(low: Fraction, high: Fraction, digits: int) -> tuple[Decimal, Decimal]:
-    down, up = _contexts(digits)
-    return (
-        down.divide(Decimal(low.numerator), Decimal(low.denominator)),
-        up.divide(Decimal(high.numerator), Decimal(high.denominator)),
-    )
-
-
-def _exp_decimal(low: Decimal, high: Decimal, digits: int) -> tuple[Decimal, Decimal]:
-    """exp of a range: it is correctly rounded, so that one more unit encloses it."""
-    near = Context(digits, "ROUND_HALF_EVEN", MIN_EMIN, MAX_EMAX, traps=[])
-    return near.next_minus(near.exp(low)), near.next_plus(near.exp(high))
-
-
-def _exp(x: Fraction, digits: int) -> Range:
-    if x < -FAR:
-        return Fraction(0), _exp(Fraction(-FAR), digits)[1]
-    low, high = _exp_decimal(*_decimals(x, x, digits), digits)
-    return Fraction(low), Fraction(high)
-
-
-def _sigmoid(low: Fraction, high: Fraction, digits: int) -> Range:
-    """Of a range of numbers."""
-    if low > FAR:
-        return _sigmoid(Fraction(FAR), Fraction(FAR), digits)[0], Fraction(1)
-    if high < -FAR:
-        return Fraction(0), _sigmoid(Fraction(-FAR), Fraction(-FAR), digits)[1]
-    down, up = _contexts(digits)
-    least, greatest = _exp_decimal(*_decimals(-high, -low, digits), digits)
-    one = Decimal(1)
-    return (
-        Fraction(down.divide(one, up.add(one, greatest))),
-        Fraction(up.divide(one, down.add(one, least))),
-    )
-
-
-def _softplus(x: Fraction, digits: int) -> Range:
-    """ln(1 + exp(x)) = max(x, 0) + ln(1 + exp(-|x|)); ln(1 + e) lies between e - e^2 / 2 and e."""
-    base = max(x, Fraction(0))
-    low, high = _exp(-abs(x), digits)
-    if high < Fraction(1, 10 ** (digits // 2)):
-        return base + low - low * low / 2, base + high
-    near = Context(digits, "ROUND_HALF_EVEN", MIN_EMIN, MAX_EMAX, traps=[])
-    least, greatest = _decimals(1 + low, 1 + high, digits)
-    return base + Fraction(near.next_minus(near.ln(least))), base + Fraction(near.next_plus(near.ln(greatest)))
-
-
-def _factor(op: Activation, x: Fraction, digits: int) -> Range:
-    """What silu and gelu multiply x by: a sigmoid or the normal distribution function, in 0..1."""
-    if op.function == "silu":
-        return _sigmoid(x, x, digits)
-    if op.function == "gelu":
-        return _normal(x, digits)
-    inner = x + Fraction(44715, 10**6) * x**3
-    low, high = _square_root_over_pi(digits)
-    ends = sorted((2 * low * inner, 2 * high * inner))
-    return _sigmoid(ends[0], ends[1], digits)
-
-
-@lru_cache(maxsize=64)
-def _pi(digits: int) -> Range:
-    """J. Machin: pi = 16 arctan(1/5) - 4 arctan(1/239), in integers."""
-    unit = 10 ** (digits + 10)
-
-    def arctan(inverse: int) -> int:
-        power, total, n = unit // inverse, 0, 0
-        while power:
-            total += (-power if n % 2 else power) // (2 * n + 1)
-            power //= inverse * inverse
-            n += 1
-        return total
-
-    # Each of fewer than 10 * digits terms is wrong by less than 2 units.
-    near, error = 16 * arctan(5) - 4 * arctan(239), 1000 * (digits + 10)
-    return Fraction(near - error, unit), Fraction(near + error, unit)
-
-
-@lru_cache(maxsize=64)
-def _square_root_over_pi(digits: int) -> Range:
-    """sqrt(2 / pi)."""
-    low, high = _pi(digits)
-    down, up = _contexts(digits)
-    least, greatest = _decimals(2 / high, 2 / low, digits)
-    return Fraction(down.next_minus(down.sqrt(least))), Fraction(up.next_plus(up.sqrt(greatest)))
-
-
-@lru_cache(maxsize=1 << 12)
-def _normal(x: Fraction, digits: int) -> Range:
-    """The normal distribution function: 1/2 + phi(x) (x + x^3/3 + x^5/(3 5) + ...), all terms of one sign.
-
-    G. Marsaglia, Evaluating the normal distribution, Journal of Statistical Software 11(4), 2004.
-    """
-    if x < 0:
-        low, high = _normal(-x, digits)
-        return 1 - high, 1 - low
-    if x > FAR_GAUSS:
-        return _normal(Fraction(FAR_GAUSS), digits)[0], Fraction(1)
-    least, greatest = _decimals(x, x, digits)
-    down, up = _contexts(digits)
-    totals = []
-    for context, end in ((down, least), (up, greatest)):
-        square = context.multiply(end, end)
-        term, total, n = end, end, 1
-        # Until terms fall by half or more each, and are too small to matter: then all that follow are below the last.
-        while term > context.scaleb(total, -digits - 2) or square * 2 > 2 * n + 1:
-            n += 1
-            term = context.divide(context.multiply(term, square), Decimal(2 * n - 1))
-            total = context.add(total, term)
-        totals.append(context.add(total, term) if context is up else total)
-    # phi(x) = exp(-x^2 / 2) / sqrt(2 pi) = exp(-x^2 / 2) sqrt(2 / pi) / 2.
-    low, high = _exp(-x * x / 2, digits)
-    root = _square_root_over_pi(digits)
-    half = Fraction(1, 2)
-    return half + low * root[0] / 2 * Fraction(totals[0]), min(half + high * root[1] / 2 * Fraction(totals[1]), _ONE)
-
-
-_ONE = Fraction(1)
+def _fraction(end: arb) -> Fraction:
+    mantissa, exponent = map(int, end.man_exp())
+    return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)
 
 
 def reaches(op: Activation, x: Fraction, level: Fraction, inclusive: bool, most: int = MAX_DIGITS) -> bool:
