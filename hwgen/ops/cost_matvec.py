@@ -61,8 +61,9 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     }
     depth = neuron_folds * synapse_folds
     if wants_block_ram(macs * stored, depth):
-        # Blocks on top of each other hold their output while they wait, bit by bit.
-        parts["words"] = Term(5 * macs * stored * (blocks_of(macs * stored, depth)[1] - 1))
+        # What chooses between blocks on top of each other is made anew in every partial product that reads a bit.
+        often = 5 if kind == "lut" else 1.5
+        parts["words"] = Term(often * macs * stored * (blocks_of(macs * stored, depth)[1] - 1))
     dsp = 0
     if kind == "lut":
         formula = "matvec_signs" if magnitude == 1 else "matvec_narrow"

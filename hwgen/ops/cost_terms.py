@@ -62,7 +62,8 @@ def memory(width: int, depth: int, family: Family) -> tuple[Term, int]:
 def blocks_of(width: int, depth: int) -> tuple[int, int]:
     """The fewest blocks of 18 kbit, side by side and on top of each other; LUTs choose between those on top."""
     shapes = [(36 >> n, 512 << n) for n in range(6)]
-    wide, deep = min(((-(-width // w), -(-depth // d)) for w, d in shapes), key=math.prod)
+    found = ((-(-width // w), -(-depth // d)) for w, d in shapes)
+    wide, deep = min(found, key=lambda one: (math.prod(one), one[1]))
     return wide, deep
 
 
