@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hwgen import gateware, ops
-from hwgen.formats import Int
+from hwgen import formats, gateware, ops
+from hwgen.formats import Bipolar, Int
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
 from hwgen.ops import cost
 from hwgen.ops.join import aligned
@@ -80,7 +80,17 @@ def deep_and_shallow(rng):
     return net.graph(net.sum("add", left, right, first))
 
 
+def mixed(rng):
+    """Sums of minifloats, signs and integers, on their common grid."""
+    net = Net(TensorType((4,), U2), rng)
+    first = net.dense("d", "x", 4)
+    floats = net.add("floats", ops.Thresholds([[-4, -1, 2]], 9, formats.scalar("e2m1"), (0.5,)), first)
+    signs = net.add("signs", ops.Thresholds([[0]], 0, Bipolar(), (0.75,)), first)
+    return net.graph(net.dense("fc", net.sum("add", floats, signs, "x"), 3))
+
+
 NETWORKS = {
+    "mixed": mixed,
     "residual": lambda rng: residual(rng),
     "residual, halved": lambda rng: residual(rng, 2),
     "inception": inception,
