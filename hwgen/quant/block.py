@@ -97,7 +97,10 @@ class BlockQuant(nn.Module):
 
     def _take(self, now: Tensor) -> None:
         if self._weights is None and self.format.has_tensor_scale:
-            self.greatest.copy_(now if not int(self.steps) else torch.lerp(self.greatest, now, MOMENTUM))
+            if int(self.steps):
+                self.greatest.lerp_(now, MOMENTUM)
+            else:
+                self.greatest.copy_(now)
             self.steps.add_(1)
 
     def axis_of(self, x: Tensor) -> int:

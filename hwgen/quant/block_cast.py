@@ -48,7 +48,7 @@ def cast_blocks(
     if fmt.power_scale:
         return cast(x / scale, fmt.element, rounding, random, own=True).mul_(scale)
     by = scale
-    if not bool(scale.amin() > 0):
+    if not float(scale.amin()) > 0:
         # Elements under a scale of 0 are code 0.
         by = torch.where(scale == 0, torch.inf, scale)
     scaled = x / by if tensor_scale is None else (x * (1 / tensor_scale)).div_(by)

@@ -29,14 +29,30 @@ class FusedIntQuant(RescalingIntQuant):  # type: ignore[misc]
     learned scale; with the same state."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if self.training and not self.observer_only and self._plain():
+        if self.training and not self.observer_only:
             scaling = self.scaling_impl
-            if isinstance(scaling, StatsFromParameterScaling) and self._of_weights(scaling):
+            kind = self._kind(scaling)
+            if kind is StatsFromParameterScaling:
                 return self._weights(x, scaling)
-            if isinstance(scaling, ParameterFromRuntimeStatsScaling) and self._learned(scaling):
+            if kind is ParameterFromRuntimeStatsScaling and scaling.counter > scaling.collect_stats_steps:
                 return self._activations(x, scaling)
         found: tuple[Tensor, Tensor, Tensor, Tensor] = super().forward(x)
         return found
+
+    def _kind(self, scaling: Any) -> type | None:
+        """The class of the scaling whose numbers this class works out, or None; found out once for the parts that
+        passes exchange."""
+        rounds = self.int_quant.float_to_int_impl
+        known: tuple[Any, Any, type | None] | None = self.__dict__.get("_known_kind")
+        if known is None or known[0] is not scaling or known[1] is not rounds:
+            kind: type | None = None
+            if self._plain() and isinstance(scaling, StatsFromParameterScaling) and self._of_weights(scaling):
+                kind = StatsFromParameterScaling
+            elif self._plain() and isinstance(scaling, ParameterFromRuntimeStatsScaling) and self._learned(scaling):
+                kind = ParameterFromRuntimeStatsScaling
+            known = (scaling, rounds, kind)
+            self.__dict__["_known_kind"] = known
+        return known[2]
 
     def _plain(self) -> bool:
         ints = self.int_quant
@@ -52,8 +68,7 @@ class FusedIntQuant(RescalingIntQuant):  # type: ignore[misc]
 
     def _learned(self, scaling: Any) -> bool:
         plain = type(scaling.restrict_scaling.restrict_value_impl) is FloatRestrictValue
-        plain = plain and type(self.int_quant.tensor_clamp_impl) is TensorClamp and not scaling.value.ndim
-        return plain and scaling.counter > scaling.collect_stats_steps
+        return plain and type(self.int_quant.tensor_clamp_impl) is TensorClamp and not scaling.value.ndim
 
     def _constants(self, device: torch.device) -> tuple[float, float, float, Tensor, Tensor]:
         """(what the scale is divided by, least and greatest integer, zero point, bits), worked out once."""

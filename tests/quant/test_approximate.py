@@ -75,6 +75,12 @@ def test_the_gradient_is_that_of_exact_products() -> None:
     assert torch.equal(w.grad, v.grad)
 
 
+def test_nan_stays_nan() -> None:
+    x = torch.tensor([[1.0, torch.nan], [1.0, 2.0]])
+    found = ApproximateLinear.apply(x, torch.ones(1, 2), ONE, ONE, tables(scalar("e4m3"), "lmul"))
+    assert found.isnan().squeeze(1).tolist() == [True, False]
+
+
 def test_wide_formats_have_no_tables() -> None:
     with pytest.raises(HwgenError, match=r"lmul is trained by tables of up to 8 bits; bf16 has 16"):
         tables(scalar("bf16"), "lmul")
