@@ -6,9 +6,9 @@ Two networks: a perceptron 784-64-64-10 with batches of 128, and a small CNN (tw
 channels with pooling, and a linear layer) on 28x28 images with batches of 32; Adam, one thread. The inputs are random,
 since only time counts. A figure is the best of several rounds in which all networks take turns, in processor time of a
 step, so that a noisy machine slows all of them alike; only the ratios mean something. The goals are 3 for all formats
-and 10 for those that multiply as L-Mul does. Integers are measured after their statistics are collected, and once more
-as Brevitas' own code computes the same numbers, for which there is no goal. Other work on the machine slows the formats
-more than float32, whose numbers stay in the cache: run it on a quiet one.
+and 10 for those that multiply as L-Mul does. Integers and trained points are measured after their statistics are
+collected, and integers once more as Brevitas' own code computes the same numbers, for which there is no goal. Other
+work on the machine slows the formats more than float32, whose numbers stay in the cache: run it on a quiet one.
 """
 
 from __future__ import annotations
