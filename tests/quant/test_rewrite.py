@@ -196,3 +196,25 @@ def test_the_hadamard_matrix_is_its_own_inverse() -> None:
     assert torch.equal(matrix @ matrix.T, 16 * torch.eye(16))
     with pytest.raises(HwgenError, match=r"the Hadamard matrix has 16 rows, not 8"):
         hadamard(torch.ones(8))
+
+
+@pytest.mark.parametrize("fmt", ["e4m3", "mxfp4", "int8"])
+def test_the_short_way_of_training_gives_what_brevitas_way_gives(fmt: str) -> None:
+    torch.manual_seed(0)
+    options = {"activation_options": {"collect_stats_steps": 2}} if fmt == "int8" else {}
+    short = quant.quantize(nn.Sequential(nn.Linear(32, 8), nn.ReLU(), nn.Linear(8, 4)), fmt, fmt, **options).train()
+    x = torch.randn(16, 32)
+    for _ in range(40):
+        short(x)
+    long = copy.deepcopy(short)
+    called = []
+    for module in long.modules():
+        if hasattr(module, "tracked_module_list"):
+            module.register_forward_hook(lambda *_: called.append(1))
+    one, other = short(x), long(x)
+    assert len(called) >= 4
+    assert torch.equal(one, other)
+    one.square().sum().backward()
+    other.square().sum().backward()
+    for (name, a), b in zip(short.named_parameters(), long.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name
