@@ -229,6 +229,7 @@ def test_the_command_line_imports_little() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_compiling_a_qonnx_file_needs_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor an executor of ONNX, nor matplotlib."""
     import subprocess

@@ -4,7 +4,7 @@ A page's blocks run from top to bottom in one temporary folder: ```python blocks
 line by line (`$ command`; the lines below it must be part of its output, and `...` stands for lines left out).
 A comment right above a block changes that:
 
-    <!-- slow -->            only with `-m slow`, together with all blocks of the page
+    <!-- slow -->            takes a while; the whole page runs with `-m slow` then, as pages with commands do
     <!-- skip: reason -->    never; the reason says why
     <!-- exit: 3 -->         the last command ends with this exit code, not 0
 
@@ -121,15 +121,13 @@ def run_console(page: Path, block: Block, folder: Path) -> None:
             )
 
 
-def run_page(page: Path, folder: Path, slow: bool) -> None:
+def run_page(page: Path, folder: Path) -> None:
     for name in re.findall(r"^<!-- setup: (.*?) -->$", page.read_text(), re.MULTILINE):
         SETUP[name]()
     namespace: dict[str, object] = {"__name__": "docs"}
     for block in blocks(page):
         if block.mark == "skip":
             assert block.text, f"{page}:{block.line}: a block is skipped without a reason"
-        elif block.mark == "slow" and not slow:
-            continue
         elif block.kind == "python":
             run_python(page, block, namespace)
         else:
@@ -140,17 +138,19 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def is_slow(page: Path) -> bool:
+    """Whether it has commands, which start programs, or samples that are marked so."""
+    return any(block.mark == "slow" or (block.kind == "console" and block.mark != "skip") for block in blocks(page))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if is_slow(page) else []) for page in PAGES if blocks(page)],
+    ids=name_of,
+)
 def test_samples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_page(page, tmp_path, slow=False)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(b.mark == "slow" for b in blocks(page))], ids=name_of)
-def test_slow_samples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    run_page(page, tmp_path, slow=True)
+    run_page(page, tmp_path)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

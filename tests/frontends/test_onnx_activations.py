@@ -90,11 +90,11 @@ def third(b: Builder, x: str) -> str:
 
 
 REFUSED: dict[str, tuple[Function, str]] = {
-    "another factor": (nearly, "consumers"),
-    "no half": (third, "consumers"),
+    "another factor": (nearly, r"\(Erf\): this operation is not supported"),
+    "no half": (third, r"\(Erf\): this operation is not supported"),
     "threshold": (
         lambda b, x: b.op("Where", b.op("Greater", x, b.const(2.0)), x, b.op("Softplus", x)),
-        "consumers",
+        r"\(Greater\): this operation is not supported",
     ),
     "slopes": (
         lambda b, x: b.op("PRelu", x, b.const([0.1, 0.2, 0.3, 0.4, 0.5])),

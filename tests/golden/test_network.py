@@ -82,7 +82,7 @@ def test_requantize_rides_on_floats_or_falls_back(rounding: str) -> None:
     table=st.lists(st.integers(-40, 41), min_size=1, max_size=15).map(sorted),
     first=st.sampled_from([-8, 0, 3]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_proven_line_is_exact_everywhere(table: list[int], first: int) -> None:
     kind = TensorType((1,), Int(8))
     op = Thresholds([table], first, Int(6))
@@ -99,7 +99,7 @@ def test_a_proven_line_is_exact_everywhere(table: list[int], first: int) -> None
     offset=st.integers(-1280, 1280).map(lambda n: n / 64),
     bits=st.integers(1, 6),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_thresholds_of_an_affine_function_become_a_line(slope: float, offset: float, bits: int) -> None:
     x = np.arange(-2048, 2048)
     codes = np.clip(np.floor(x * slope + offset), 0, 2**bits - 1)

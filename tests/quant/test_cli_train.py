@@ -80,6 +80,7 @@ def test_two_processes_train_one_network(config: Path, tmp_path: Path) -> None:
     assert checkpoint.read(tmp_path / "two" / checkpoint.LAST)["made_by"]["processes"] == 2
 
 
+@pytest.mark.slow
 def test_what_training_leaves(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -326,6 +326,7 @@ def test_channels_with_points_of_their_own_have_no_one_fixed_format() -> None:
         _ = inner.fixed
 
 
+@pytest.mark.slow
 def test_torch_is_imported_with_the_first_quantizer_only() -> None:
     code = "import sys, hwgen, hwgen.quant; assert 'torch' not in sys.modules; hwgen.quant.E4M3Act"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -93,6 +93,7 @@ def test_logic_beside_an_instantiated_multiplier_is_mapped(tmp_path: Path) -> No
     assert done.statistics.total.carry == 9
 
 
+@pytest.mark.slow
 def test_logic_beside_an_instantiated_lut_is_mapped(tmp_path: Path) -> None:
     source = tmp_path / "top.v"
     source.write_text(
