@@ -10,12 +10,10 @@ import pytest
 
 from hwgen import golden
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Bipolar, Format, Int
-from hwgen.ir import Graph, Node, Op, TensorType, Value, graph_from_json
+from hwgen.formats import Bipolar, Int
+from hwgen.ir import Node, graph_from_json
 from hwgen.ops import (
     OPS,
-    Affine,
-    ArgMax,
     Dense,
     MatVec,
     Quantize,
@@ -23,67 +21,12 @@ from hwgen.ops import (
     Requantize,
     Reshape,
     Softmax,
-    Table,
     Thresholds,
 )
 from hwgen.passes import PIPELINE, freeze, reorder, tidy, verify
 from hwgen.passes.chain import chain
 from hwgen.passes.requantize import dyadic
-
-RNG = np.random.default_rng(11)
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    """Every test draws the same numbers, whichever tests ran before it."""
-    global RNG
-    RNG = np.random.default_rng(11)
-
-
-U4 = Int(4, is_signed=False)
-
-
-def affine(mul: object = 1.0, add: object = 0.0, div: object = 1.0) -> Affine:
-    return Affine(np.array(mul, dtype=float), np.array(add, dtype=float), np.array(div, dtype=float))
-
-
-def dense(out: int, inner: int, scale: tuple[float, ...] = (0.25,), fmt: Format | None = None, zero: int = 0) -> Dense:
-    fmt = fmt or Int(4, narrow=True)
-    low, high = fmt.code_range
-    return Dense(RNG.integers(low, high + 1, (out, inner)), fmt, scale, zero)
-
-
-def graph(*ops: Op, shape: tuple[int, ...] = (6,)) -> Graph:
-    nodes, last = [], "x"
-    for i, op in enumerate(ops):
-        nodes.append(Node(f"{op.kind.lower()}{i}", op, (last,), f"t{i}"))
-        last = f"t{i}"
-    return Graph("net", (Value("x", TensorType(shape)),), tuple(nodes), (last,))
-
-
-def reference(g: Graph, x: np.ndarray) -> np.ndarray:
-    """The imported graph as it is defined: real-valued operations, one after the other."""
-    for node in g.nodes:
-        x = node.op.run(x)
-    return x
-
-
-def inputs(g: Graph, frames: int = 300, low: float = -2.0, high: float = 4.0) -> np.ndarray:
-    return np.round(RNG.uniform(low, high, (frames, *g.input_type.shape)) * 64) / 64
-
-
-def same(g: Graph, requantize: str = "auto") -> Graph:
-    """Freeze, and check that the frozen graph computes what the imported one does (all scales are powers of two)."""
-    frozen = freeze(g, requantize)
-    x = inputs(g)
-    np.testing.assert_array_equal(golden.predict(frozen, x).reshape(len(x), -1), reference(g, x).reshape(len(x), -1))
-    for node in frozen.nodes:
-        assert isinstance(node.op, MatVec | Thresholds | Requantize | Table | ArgMax)
-    return frozen
-
-
-def kinds(g: Graph) -> list[str]:
-    return [node.op.kind for node in g.nodes]
+from tests.passes.real_graphs import U4, affine, dense, graph, inputs, kinds, same
 
 
 @pytest.mark.parametrize("requantize", ["auto", "thresholds", "dyadic"])
@@ -262,101 +205,6 @@ def test_softmax_ahead_of_a_quantizer_is_refused() -> None:
     g = graph(Quantize(U4), dense(5, 6), Softmax(), Quantize(U4), dense(2, 5))
     with pytest.raises(UnsupportedError, match=r"'softmax2' \(Softmax\): it stands ahead of the quantizer 'quantize3'"):
         freeze(g)
-
-
-def test_the_host_keeps_what_stands_ahead_of_the_first_quantizer() -> None:
-    g = graph(Reshape((4,)), affine(2.0, -1.0), Quantize(Int(4), (0.25,), 0, "down"), dense(3, 4), shape=(1, 2, 2))
-    frozen = same(g)
-    assert [op.kind for op in frozen.pre] == ["Reshape", "Affine"]
-    assert (frozen.host_shape, frozen.input_rounding) == ((1, 2, 2), "down")
-
-
-def test_the_host_keeps_what_stands_behind_the_last_codes() -> None:
-    g = graph(Quantize(U4), dense(3, 6), affine(add=np.array([0.1, 0.2, 0.3])), Relu(), Softmax())
-    assert [op.kind for op in freeze(g).post] == ["Affine", "Relu", "Softmax"]
-    g = graph(Quantize(U4), dense(3, 6), Quantize(U4), affine(0.5))
-    assert [op.kind for op in same(g).post] == ["Affine"]
-
-
-def test_a_last_bias_of_whole_units_goes_into_the_product() -> None:
-    scale = float(np.float32(0.1))
-    whole = np.array([3, -40, 1000])
-    bias = (whole.astype(np.float32) * np.float32(scale * 0.5)).astype(np.float64)
-    frozen = freeze(graph(Quantize(U4, (0.5,)), dense(3, 6, (scale,)), affine(add=bias)))
-    op = frozen.nodes[0].op
-    assert isinstance(op, MatVec)
-    assert (op.bias.tolist(), frozen.post) == (whole.tolist(), ())
-    frozen = freeze(graph(Quantize(U4, (0.5,)), dense(3, 6, (scale,)), affine(add=bias * (1 + 1e-5))))
-    assert [op.kind for op in frozen.post] == ["Affine"]
-
-
-def test_in_the_middle_only_exact_multiples_become_bias() -> None:
-    near = affine(add=2.0 * (1 + 2.0**-24))
-    g = graph(Quantize(U4, (0.5,)), dense(3, 6, (0.25,)), near, Quantize(U4, (0.5,)))
-    op = same(g).nodes[0].op
-    assert isinstance(op, MatVec)
-    assert not op.bias.any()
-    op = same(graph(Quantize(U4, (0.5,)), dense(3, 6, (0.25,)), affine(add=2.0), Quantize(U4, (0.5,)))).nodes[0].op
-    assert isinstance(op, MatVec)
-    assert op.bias.tolist() == [16, 16, 16]
-    huge = same(graph(Quantize(U4), dense(3, 6), affine(add=2.0**60), Quantize(U4))).nodes[0].op
-    assert isinstance(huge, MatVec)
-    assert not huge.bias.any()
-
-
-def test_argmax_goes_on_the_hardware_where_codes_compare() -> None:
-    g = graph(Quantize(U4), dense(5, 6), affine(2.0, -1.0), Softmax(), ArgMax())
-    frozen = same(g)
-    assert (kinds(frozen), frozen.post) == (["MatVec", "ArgMax"], ())
-    assert kinds(same(graph(Quantize(U4), dense(5, 6), Quantize(U4), ArgMax()))) == ["MatVec", "Requantize", "ArgMax"]
-
-
-@pytest.mark.parametrize(
-    "op", [affine(add=np.arange(5.0) + 0.1), affine(np.arange(1.0, 6.0)), affine(-1.0), Relu()], ids=lambda op: op.kind
-)
-def test_argmax_stays_on_the_host_where_they_do_not(op: Op) -> None:
-    frozen = same(graph(Quantize(U4), dense(5, 6), op, ArgMax()))
-    assert kinds(frozen) == ["MatVec"]
-    assert frozen.post[-1].kind == "ArgMax"
-
-
-def test_argmax_of_scales_per_channel_stays_on_the_host() -> None:
-    frozen = same(graph(Quantize(U4), dense(3, 6, (0.25, 0.5, 1.0)), ArgMax()))
-    assert [op.kind for op in frozen.post] == ["ArgMax"]
-
-
-def test_argmax_in_the_middle_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"'argmax2' \(ArgMax\): it is supported as the last operation only"):
-        freeze(graph(Quantize(U4), dense(5, 6), ArgMax(), affine(2.0)))
-
-
-def test_argmax_gets_a_free_name() -> None:
-    g = graph(Quantize(U4), dense(5, 6), ArgMax())
-    renamed = Graph("net", g.inputs, (g.nodes[0], replace(g.nodes[1], name="argmax"), g.nodes[2]), g.outputs)
-    assert [node.name for node in freeze(renamed).nodes] == ["argmax", "argmax_0"]
-
-
-def test_reshapes_move_to_the_host() -> None:
-    g = graph(
-        Quantize(U4), Reshape((1, 6)), dense(5, 6), Relu(), Reshape((5,)), Quantize(U4), dense(2, 5), shape=(2, 3)
-    )
-    frozen = same(g)
-    assert [op.kind for op in frozen.pre] == ["Reshape"]
-    assert frozen.input_type.shape == (6,)
-
-
-def test_a_reshape_that_mixes_channels_takes_one_scale() -> None:
-    with pytest.raises(
-        UnsupportedError, match=r"'reshape1' \(Reshape\): a tensor with one scale per channel keeps its"
-    ):
-        graph(Quantize(U4, (1.0, 2.0, 4.0)), Reshape((6,)), dense(5, 6), shape=(2, 3))
-    for ops in ((Reshape((2, 2)), Quantize(U4)), (Quantize(U4), Reshape((2, 2)))):
-        g = graph(Quantize(U4), dense(4, 6), *ops, dense(3, 2))
-        x = np.random.default_rng(0).integers(0, 16, (20, 6))
-        real = x.astype(float)
-        for node in g.nodes:
-            real = node.op.run(real)
-        np.testing.assert_allclose(golden.predict(freeze(g), x.astype(float)), real)
 
 
 def test_a_relu_behind_a_quantizer_moves_ahead_of_it() -> None:
