@@ -50,6 +50,7 @@ _CELLS: dict[Family, dict[str, dict[str, float]]] = {
         "RAM128X1D": {"lut": 4},
         "RAM256X1S": {"lut": 4},
         "RAM256X1D": {"lut": 8},
+        "RAM512X1S": {"lut": 8},
         "RAM32M": {"lut": 4},
         "RAM64M": {"lut": 4},
         "RAM32M16": {"lut": 8},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import sys
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, ToolMissingError
 from hwgen.tools import child
 from hwgen.tools.files import write_atomic
 from hwgen.tools.resources import FAMILIES, Family, Resources, Statistics, parse_stat
@@ -56,6 +57,16 @@ _PREPARE: dict[Family, tuple[str, ...]] = {
     "xcup": (),
 }
 
+# What `synth_xilinx` does for memories of UltraScale+, of its step `map_memory`, but with our list of distributed RAMs.
+_LUTRAMS = "lutrams.txt"
+_MEMORIES = (
+    f"memory_libmap -logic-cost-rom 0.015625 -lib {_LUTRAMS} -lib +/xilinx/brams_xc4v.txt -D HAS_SIZE_36"
+    " -D HAS_MIXWIDTH_SDP -D HAS_ADDRCE -lib +/xilinx/urams.txt -no-auto-huge",
+    "techmap -map +/xilinx/lutrams_xc5v_map.v",
+    "techmap -map +/xilinx/brams_xcu_map.v",
+    "techmap -map +/xilinx/urams_map.v",
+)
+
 _RUNNER = Path(__file__).with_name("pyosys_run.py")
 
 
@@ -91,6 +102,28 @@ def run_script(
         child.run([sys.executable, _RUNNER, path], log=log, cwd=cwd, timeout=timeout, on_line=on_line)
 
 
+def _distributed_rams() -> str:
+    """Yosys' list of UltraScale's distributed RAMs, where the deepest of one port has 512 words (AMD UG574, table 2-3).
+
+    Yosys 0.70 says 16 address bits there, and then has no cell for it: memories of one port that are deeper than 256
+    words and not block RAMs ended with "invalid OPTION_ABITS/WIDTH combination".
+    """
+    found = importlib.util.find_spec("pyosys")
+    if found is None or found.origin is None:
+        raise ToolMissingError("Yosys is not installed; install it with: pip install pyosys")
+    path = Path(found.origin).parent / "share" / "xilinx" / "lutrams_xcu.txt"
+    return re.sub(r'(option "ABITS" |\babits )16\b', r"\g<1>9", path.read_text(encoding="utf-8"))
+
+
+def _mapping(family: Family, top: str) -> list[str]:
+    """The commands that synthesise `top` for `family`."""
+    command = f"{_SYNTH[family]} -top {quote(top)}"
+    if family != "xcup":
+        return [command]
+    lutrams = [f"write_file {_LUTRAMS} <<EOT", *_distributed_rams().splitlines(), "EOT"]
+    return [*lutrams, f"{command} -run :map_memory", *_MEMORIES, f"{command} -run map_ffram:"]
+
+
 def synthesis_script(
     sources: Sequence[Path | str],
     top: str,
@@ -105,7 +138,7 @@ def synthesis_script(
 
     Modules named in `keep` are synthesised apart, so that the statistics have a line for each of them; everything
     inside them is flattened, and the netlist is flat. `defines` are Verilog macros, `NAME` or `NAME=VALUE`.
-    Raises HwgenError for an unknown family.
+    Raises HwgenError for an unknown family, and ToolMissingError for xcup without Yosys, whose list of RAMs it takes.
     """
     if family not in FAMILIES:
         raise HwgenError(f"no synthesis for the FPGA family {family!r}, only for {', '.join(FAMILIES)}")
@@ -115,7 +148,7 @@ def synthesis_script(
     # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
     lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
     lines += [_ELABORATED, *_PREPARE[family]]
-    lines += [f"{_SYNTH[family]} -top {quote(top)}", f"tee -q -o {quote(stat)} stat -json"]
+    lines += [*_mapping(family, top), f"tee -q -o {quote(stat)} stat -json"]
     if netlist is not None:
         if keep:
             lines += ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hwgen.errors import HwgenError, ToolFailedError
+from hwgen.errors import HwgenError, ToolFailedError, ToolMissingError
 from hwgen.tools import yosys
 
 SQUARES = """
@@ -114,6 +114,29 @@ def test_synthesis_for_ultrascale_says_what_its_figures_are_worth(tmp_path: Path
     assert done.statistics.total.dsp == 1
     assert done.statistics.unknown == ()
     assert "CARRY4" in done.note
+
+
+@pytest.mark.slow
+def test_deep_memories_of_one_port_are_distributed_rams(tmp_path: Path) -> None:
+    source = tmp_path / "top.v"
+    source.write_text(
+        "module top(input clk, we, input [9:0] at, input d, output q); reg words [0:1023];\n"
+        "always @(posedge clk) if (we) words[at] <= d;\nassign q = words[at]; endmodule\n"
+    )
+    done = yosys.synthesise([source], "top", "xcup", tmp_path / "out")
+    assert done.statistics.unknown == ()
+    assert done.statistics.total.ff == 0
+    # Two banks of 512 words, a LUT each for their write enables, and one that chooses between them.
+    assert done.statistics.total.lut == 2 * 8 + 2 + 1
+
+
+def test_synthesis_for_ultrascale_takes_the_list_of_rams_of_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = yosys.synthesis_script(["a.v"], "top", "xcup").splitlines()
+    assert 'option "ABITS" 9 {' in [line.strip() for line in script]
+    assert "abits 16;" not in [line.strip() for line in script]
+    monkeypatch.setattr(yosys.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolMissingError, match="Yosys is not installed; install it with: pip install pyosys"):
+        yosys.synthesis_script(["a.v"], "top", "xcup")
 
 
 def test_a_failing_synthesis_names_its_log(tmp_path: Path) -> None:
