@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from hwgen.errors import HwgenError
 from hwgen.tools.files import digest
@@ -13,12 +15,16 @@ LEFT_OUT = ("fifo_gauge.sv", "mvu_vvu_8sx9_dsp58.sv")
 
 @dataclass(frozen=True)
 class Patch:
-    """In the file `name`, `old` becomes `new`, everywhere; `cause` says why."""
+    """In files whose name matches `name`, `old` becomes `new`, everywhere; `cause` says why.
+
+    regex: `old` is a regular expression and `new` what takes its place, as `re.sub` has them.
+    """
 
     name: str
     old: str
     new: str
     cause: str
+    regex: bool = False
 
 
 BEHAVIORAL = "HWGEN_BEHAVIORAL"
@@ -85,6 +91,12 @@ _DIRECTIVE = "a directive inside a module is no Verilog (IEEE 1800-2017, 22.8), 
 
 _DECLARED = "a net must be declared before it is used (IEEE 1800-2017, 6.5), and Yosys' slang insists"
 
+_WIDTHS_LATE = r"(?s)(module \w+) \((.*?)parameter IN_WIDTH_PADDED = (\d+);\nparameter OUT_WIDTH_PADDED = (\d+);\n"
+
+_WIDTHS_FIRST = r"\1 #(parameter IN_WIDTH_PADDED = \3, parameter OUT_WIDTH_PADDED = \4) (\2"
+
+_PORTS = "the widths of ports must be declared before them (IEEE 1800-2017, 6.20.1), and Yosys' slang insists"
+
 _WATCHDOG = "a check of DSP slices in a simulator, 100 ns long: no synthesis takes its delay"
 
 _IFF = "a check for simulation on an edge with `iff`, which Yosys' slang does not synthesise"
@@ -118,6 +130,7 @@ PATCHES = (
     Patch("thresholding.sv", "1 : p.ptr[M-1:SN+1] <", "1 : (p.ptr[M-1:0] >> (SN+1)) <", _REVERSED),
     Patch("mvu.sv", "`ifdef VERILATOR", f"`ifdef {BEHAVIORAL}", _CELLS),
     Patch("mvu.sv", "`ifndef VERILATOR", f"`ifndef {BEHAVIORAL}", _CELLS),
+    Patch("ConvolutionInputGenerator_rtl_*_wrapper.v", _WIDTHS_LATE, _WIDTHS_FIRST, _PORTS, regex=True),
     Patch("fifo.sv", "ABITS.lo", "ABITS_LO", "as above"),
     Patch("fifo.sv", "ABITS.hi", "ABITS_HI", "as above"),
 )
@@ -126,11 +139,13 @@ PATCHES = (
 def apply(name: str, text: str) -> str:
     """The text of FINN's file `name` with its patches; raises HwgenError where one does not fit any more."""
     for patch in PATCHES:
-        if patch.name != name:
+        if not fnmatchcase(name, patch.name):
             continue
-        if patch.old not in text:
+        old = patch.old if patch.regex else re.escape(patch.old)
+        new = patch.new if patch.regex else patch.new.replace("\\", r"\\")
+        text, times = re.subn(old, new, text)
+        if not times:
             raise HwgenError(f"FINN's {name} is not the one that hwgen patches: it lacks {patch.old.strip()[:60]!r}")
-        text = text.replace(patch.old, patch.new)
     return text
 
 

@@ -15,12 +15,13 @@ import pytest
 
 from hwgen import cli, golden, ops
 from hwgen.backends import finn, finn_fold, finn_onnx, finn_patch, finn_stitch
-from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.errors import HwgenError, ToolFailedError, UnsupportedError
 from hwgen.flow.boards import load_board
 from hwgen.flow.simulator import OnProgress
 from hwgen.formats import Int
 from hwgen.ir import Beats, Fold, Folding, Graph, TensorType
 from hwgen.ops import MatVec
+from hwgen.tools import yosys
 from hwgen.tools.files import write_atomic
 from tests.conftest import chain, random_mlp
 from tests.gateware.networks import mlp
@@ -164,6 +165,31 @@ def test_patches_fit_the_version_that_they_are_for() -> None:
     with pytest.raises(HwgenError, match=r"FINN's mvu\.sv is not the one that hwgen patches: it lacks"):
         finn_patch.apply("mvu.sv", "module mvu; endmodule")
     assert finn_patch.apply("skid.sv", "module skid; endmodule") == "module skid; endmodule"
+
+
+LATE = """module ConvolutionInputGenerator_rtl_1 (
+	input  [IN_WIDTH_PADDED-1:0] x,
+	output [OUT_WIDTH_PADDED-1:0] y
+);
+parameter SIMD = 2;
+parameter IN_WIDTH_PADDED = 8;
+parameter OUT_WIDTH_PADDED = 16;
+assign y = {SIMD{x}};
+endmodule
+"""
+
+
+def test_the_widths_of_a_sliding_window_are_declared_before_its_ports(tmp_path: Path) -> None:
+    (tmp_path / "late.v").write_text(LATE)
+    late = yosys.quote(tmp_path / "late.v")
+    with pytest.raises(ToolFailedError, match="'IN_WIDTH_PADDED' used before its declaration"):
+        yosys.run_script(f"read_slang {late}")
+    text = finn_patch.apply("ConvolutionInputGenerator_rtl_1_wrapper.v", LATE)
+    assert text.count("parameter OUT_WIDTH_PADDED = 16") == 1
+    (tmp_path / "first.v").write_text(text)
+    yosys.run_script(f"read_slang {yosys.quote(tmp_path / 'first.v')}\nselect -assert-count 1 o:y s:16 %i")
+    with pytest.raises(HwgenError, match=r"rtl_1_wrapper\.v is not the one that hwgen patches"):
+        finn_patch.apply("ConvolutionInputGenerator_rtl_1_wrapper.v", text)
 
 
 def entry(name: str, kind: str, top: str | None = "top") -> dict[str, object]:
