@@ -21,6 +21,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Blocked, Codes, Int, Real
 from hwgen.formats.grid import grid_range, ladder, on_grid
 from hwgen.golden.depthwise import depthwise_kernel
+from hwgen.golden.packed import packed_columns, unpacked
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
@@ -34,8 +35,9 @@ Kind = type[np.float32] | type[np.float64] | type[np.int64]
 EXACT: dict[Kind, int] = {np.float32: 1 << 24, np.float64: 1 << 53, np.int64: 1 << 63}
 """Types that carry integers, and the magnitude below which they carry every one."""
 
-MAX_HELD = 1 << 22
-"""The most numbers of one tensor that `run` has in hand at a time; of larger batches a few frames after the other."""
+MAX_HELD = 1 << 19
+"""The most numbers of one tensor that `run` has in hand at a time, so that they stay in the cache: of larger batches a
+few frames after the other."""
 
 MAX_TABLE = 1 << 24
 """The most entries of a look-up table over a layer's inputs."""
@@ -237,19 +239,24 @@ def _matvec_kernel(op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kerne
     weight, bias = _on_codes(op, x)
     if own is np.int64:
         return wide_kernel(weight, bias, x.codes_format)
-    matrix = np.ascontiguousarray(weight.T.astype(carrier))
-    offset = bias.astype(carrier) if bias.any() else None
     # Integers and bipolar codes enter the product as they are, other codes by what they are worth on their grid.
     plain = isinstance(x.codes_format, Int | Bipolar)
     worth = None if plain else worth_of_codes(x.codes_format).astype(carrier)
+    reach = max(map(abs, x.codes_format.code_range)) if worth is None else int(np.abs(worth).max())
+    packed = packed_columns(weight, reach, EXACT[own])
+    columns, base = packed or (weight.T, 0)
+    matrix = np.ascontiguousarray(columns.astype(carrier))
+    offset = bias.astype(carrier) if bias.any() else None
 
     def kernel(value: Carrier) -> Carrier:
         operand: Carrier = value if worth is None else worth[value.astype(np.int64)]
         # One product of two matrices, whatever the axes in front of the channels.
-        out: Carrier = (operand.reshape(-1, len(matrix)) @ matrix).reshape(*operand.shape[:-1], matrix.shape[1])
+        out: Carrier = operand.reshape(-1, len(matrix)) @ matrix
+        if base:
+            out = unpacked(out, base, len(weight))
         if offset is not None:
             out += offset
-        return out
+        return out.reshape(*operand.shape[:-1], len(weight))
 
     return kernel
 
