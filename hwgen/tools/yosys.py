@@ -103,7 +103,7 @@ def run_script(
 
 
 def _distributed_rams() -> str:
-    """Yosys' list of UltraScale's distributed RAMs, where the deepest of one port has 512 words (AMD UG574, table 2-3).
+    """Yosys' list of UltraScale's distributed RAMs, where the deepest of one port has 512 words (AMD UG574).
 
     Yosys 0.70 says 16 address bits there, and then has no cell for it: memories of one port that are deeper than 256
     words and not block RAMs ended with "invalid OPTION_ABITS/WIDTH combination".
