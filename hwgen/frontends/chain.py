@@ -178,7 +178,7 @@ def append_batch_norm(
     chain: Chain, name: str, output: str, parameters: Sequence[npt.ArrayLike], epsilon: float, refuse: Refuse
 ) -> None:
     """y = (x - mean) * gamma / sqrt(var + epsilon) + beta; `parameters` are gamma, beta, mean, var."""
-    behind = (1,) * (len(chain.framed) - 1)
+    behind = (1,) * (len(chain.framed) - 1 if chain.layout != "plain" else 0)
     gamma, beta, mean, var = (
         chain.per_channel(np.asarray(value).reshape(*np.shape(value), *behind), refuse) for value in parameters
     )

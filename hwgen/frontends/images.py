@@ -53,7 +53,8 @@ def channels_last(chain: Chain, refuse: Refuse) -> None:
     if len(chain.shape) not in (2, 3):
         raise refuse(f"it wants images (batch, channels, rows, columns), not a tensor of shape {chain.frame}")
     layout: Literal["image", "signal"] = "image" if len(chain.shape) == 3 else "signal"
-    front = Chain.start(chain.input.name, chain.shape, chain.batch) if all(map(_is_alike, chain.nodes)) else chain
+    is_first = all(map(_is_alike, chain.nodes)) and all(place.layout == "plain" for place in chain.places.values())
+    front = Chain.start(chain.input.name, chain.shape, chain.batch) if is_first else chain
     if layout == "signal":
         # A signal (channels, steps) is an image of one row.
         front.append("rows", Reshape((chain.shape[0], 1, chain.shape[1])), f"{front.tensor}.rows")
@@ -82,7 +83,7 @@ def _is_alike(node: object) -> bool:
 def append_reshape(chain: Chain, name: str, output: str, shape: tuple[int, ...]) -> None:
     """The tensor's numbers in another shape, in the order that they have with channels first."""
     if chain.layout != "plain":
-        if chain.shape[0] * chain.shape[1] != 1:
+        if chain.shape[0] * chain.shape[1] != 1 != chain.shape[2]:
             chain.append(f"{name}.channels_first", Transpose(TO_FIRST), f"{output}.channels_first")
         chain.layout = "plain"
     chain.append(name, Reshape(shape), output)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hwgen.frontends import activations, images
+from hwgen.frontends import activations, images, onnx_layout
 from hwgen.frontends.chain import (
     BATCH,
     Chain,
@@ -58,7 +58,8 @@ def _arithmetic(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
     constant_first = given[0] is not None
     operand = given[0] if constant_first else given[1]
     assert operand is not None
-    if operand.value.size > 1 and operand.value.ndim >= len(chain.shape) > 1:
+    along_last = operand.value.ndim > 0 and operand.value.shape[-1] == operand.value.size == chain.shape[-1]
+    if operand.value.size > 1 and operand.value.ndim >= len(chain.shape) > 1 and not along_last:
         images.channels_last(chain, node.refused)
     value = chain.per_channel(operand.value, node.refused)
     if node.op == "Div" and constant_first:
@@ -81,7 +82,10 @@ def _batch_norm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
         raise node.refused("it is in training mode")
     parameters = [c.value for c in _all_constant(node, [*given, *[None] * 4][1:5], "gamma, beta, mean and variance")]
     epsilon = float(node.attributes.get("epsilon", 1e-5))
-    if len(chain.shape) > 1:
+    if node.domain == onnx_layout.DOMAIN:
+        if chain.layout != "plain":
+            raise node.refused("its channels are last, and those of the tensor that it reads are first")
+    elif len(chain.shape) > 1:
         images.channels_last(chain, node.refused)
     append_batch_norm(chain, node.name, node.outputs[0], parameters, epsilon, node.refused)
 
@@ -132,6 +136,9 @@ def _dense(chain: Chain, node: OnnxNode, weight: Constant, transposed: bool, out
 
 
 def _matmul(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
+    if chain.layout != "plain" and chain.shape[-1] == 1:
+        # One channel, which may as well be no image: see _reshape and _transpose.
+        images.append_reshape(chain, f"{node.name}.rows", f"{node.outputs[0]}.rows", chain.framed)
     if given[0] is None:
         assert given[1] is not None
         _dense(chain, node, given[1], transposed=False, output=node.outputs[0])
@@ -209,10 +216,23 @@ def _global_mean(chain: Chain, node: OnnxNode, given: Sequence[Constant | None])
     if node.op == "ReduceMean":
         axes = axes_of(node, [c for c in given[1:] if c is not None]) or []
         rank = len(chain.framed) + 1
-        if sorted(axis % rank for axis in axes) != list(range(2, rank)):
+        taken = sorted(axis % rank for axis in axes)
+        if chain.layout == "plain" and rank == 4 and taken == [1, 2]:
+            _mean_of_last(chain, node)
+            return
+        if taken != list(range(2, rank)):
             raise node.refused(f"it takes the mean over the axes {axes}; only over all rows and columns is supported")
     images.append_global_mean(chain, node.name, node.outputs[0], node.refused)
     if node.op == "ReduceMean" and not node.attributes.get("keepdims", 1):
+        images.append_reshape(chain, f"{node.name}.vector", f"{node.outputs[0]}.vector", chain.shape[-1:])
+
+
+def _mean_of_last(chain: Chain, node: OnnxNode) -> None:
+    """The mean over all rows and columns of an image with the channels last, as the chain itself has it."""
+    chain.layout = "image"
+    images.append_global_mean(chain, node.name, node.outputs[0], node.refused)
+    chain.layout = "plain"
+    if not node.attributes.get("keepdims", 1):
         images.append_reshape(chain, f"{node.name}.vector", f"{node.outputs[0]}.vector", chain.shape[-1:])
 
 
@@ -223,7 +243,12 @@ def _reshape(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> 
     old = (BATCH, *chain.framed)
     if not node.attributes.get("allowzero", 0):
         wanted = [old[i] if n == 0 and i < len(old) else n for i, n in enumerate(wanted)]
-    images.append_reshape(chain, node.name, node.outputs[0], chain.reshaped(wanted, node.refused))
+    shape = chain.reshaped(wanted, node.refused)
+    if chain.layout == "plain" and len(chain.shape) == 3 and shape == (1, *chain.shape[:-1]) != chain.shape:
+        # One channel, from last to first: what converters write for a transpose of such images.
+        chain.layout = "image"
+        return
+    images.append_reshape(chain, node.name, node.outputs[0], shape)
 
 
 def _flatten(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
@@ -251,18 +276,32 @@ def _squeeze(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> 
 def _transpose(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     sizes = chain.framed
     order = [int(i) for i in node.attributes.get("perm", range(len(sizes) + 1)[::-1])]
-    if order == [0, 2, 3, 1] and chain.layout == "image":
-        # To channels last, which is what the chain has.
+    if order == [0, 2, 3, 1] and (chain.layout == "image" or sizes[0] != 1):
+        # To channels last, which is what the chain has behind its first operation on images.
+        images.channels_last(chain, node.refused)
         chain.layout = "plain"
         return
     if order == [0, 3, 1, 2] and chain.layout == "plain":
         # To channels first: the network's own images have them last.
         chain.layout = "image"
         return
+    if order == [0, 2, 1] and (chain.layout == "signal" or sizes[0] != 1):
+        _transpose_signal(chain, node)
+        return
     moved = [i for i in order[1:] if sizes[i - 1] != 1]
     if order[0] != 0 or moved != sorted(moved):
         raise node.refused(f"it permutes the axes of a tensor {order}; only moving axes of size 1 is supported")
     images.append_reshape(chain, node.name, node.outputs[0], tuple(sizes[i - 1] for i in order[1:]))
+
+
+def _transpose_signal(chain: Chain, node: OnnxNode) -> None:
+    """Between (channels, steps) and (steps, channels); here a signal is an image of one row."""
+    if chain.layout == "signal":
+        chain.layout = "plain"
+        chain.append(node.name, Reshape(chain.shape[1:]), node.outputs[0])
+    else:
+        chain.append(node.name, Reshape((1, *chain.shape)), node.outputs[0])
+        chain.layout = "signal"
 
 
 def _on_channels(chain: Chain, node: OnnxNode, default: int) -> None:

@@ -17,6 +17,7 @@ from hwgen.frontends.constants import Constant, annotated, annotated_format, fol
 from hwgen.frontends.joins import append_concat, append_product, append_sum
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
+from hwgen.frontends.onnx_layout import channels_first
 from hwgen.frontends.onnx_nodes import IMPORTERS
 from hwgen.ir import Graph, Node
 from hwgen.ops import Dense, Quantize
@@ -29,7 +30,7 @@ def load(path: str | Path) -> Graph:
     is the batch; all other sizes must be given. Raises HwgenError naming the path if it is no ONNX file, and
     UnsupportedError naming the node for what cannot be carried to hardware.
     """
-    model = fused(read_onnx(path))
+    model = fused(channels_first(read_onnx(path)))
     reader = Reader(_start(model), _constants(model))
     reader.chain.keep(reader.chain.tensor)
     for node in _live(model):
