@@ -169,10 +169,8 @@ def _gemm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
         append_affine(chain, f"{name}.bias", output, add=chain.per_channel(bias.value, node.refused) * beta)
 
 
-def _slide(node: OnnxNode, kernel: Sequence[int]) -> images.Geometry:
+def _slide(chain: Chain, node: OnnxNode, kernel: Sequence[int]) -> images.Geometry:
     rank = len(kernel)
-    if str(node.attributes.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID", "b'NOTSET'"):
-        raise node.refused(f"auto_pad={node.attributes['auto_pad']} is not supported; give pads")
     if rank not in (1, 2):
         raise node.refused(f"windows over {rank} axes are not supported; 1 and 2 are")
     ones, zeros = [1] * rank, [0] * (2 * rank)
@@ -180,6 +178,20 @@ def _slide(node: OnnxNode, kernel: Sequence[int]) -> images.Geometry:
         [int(n) for n in node.attributes.get(name, default)]
         for name, default in (("strides", ones), ("pads", zeros), ("dilations", ones))
     )
+    mode = str(node.attributes.get("auto_pad", "NOTSET"))
+    if mode in ("SAME_UPPER", "SAME_LOWER"):
+        sizes = chain.framed[1:]
+        # As many windows as strides begin in the image; an odd pixel goes to the end, or to the start.
+        needed = [
+            max((math.ceil(size / stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+            for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=False)
+        ]
+        less, more = [total // 2 for total in needed], [total - total // 2 for total in needed]
+        pads = [*less, *more] if mode == "SAME_UPPER" else [*more, *less]
+    elif mode not in ("NOTSET", "VALID"):
+        raise node.refused(f"auto_pad={mode} is not known")
+    if len(pads) != 2 * rank:
+        raise node.refused(f"windows over {rank} axes do not fit a tensor of shape {chain.frame}")
     return images.geometry(kernel, strides, pads, dilations)
 
 
@@ -196,7 +208,7 @@ def _conv(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
     weights = Weights(weight.codes, weight.scale, weight.format, weight.zero_point)
     if weight.value.ndim == 3:
         weights = replace(weights, codes=weights.codes[:, :, None], scale=weights.scale[:, :, None])
-    slide, groups = _slide(node, weight.value.shape[2:]), int(node.attributes.get("group", 1))
+    slide, groups = _slide(chain, node, weight.value.shape[2:]), int(node.attributes.get("group", 1))
     images.append_conv(chain, name, f"{output}.product" if bias else output, weights, slide, groups, node.refused)
     if bias is not None:
         behind = (1,) * (len(chain.framed) - 1)
@@ -207,7 +219,7 @@ def _conv(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
 def _pool(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     if node.attributes.get("ceil_mode", 0):
         raise node.refused("ceil_mode=1 is not supported")
-    slide = _slide(node, [int(n) for n in node.attributes["kernel_shape"]])
+    slide = _slide(chain, node, [int(n) for n in node.attributes["kernel_shape"]])
     kind = "max" if node.op == "MaxPool" else "mean"
     images.append_pool(chain, node.name, node.outputs[0], kind, slide, node.refused)
 

@@ -129,6 +129,16 @@ def test_networks_as_keras_converters_write_them(pool: str, channels: int, tmp_p
     assert "Transpose" not in [op.kind for op in (*graph.pre, *(node.op for node in graph.nodes))]
 
 
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "SAME_LOWER"])
+def test_padding_to_the_same_size(mode: str, tmp_path: Path) -> None:
+    b = Builder()
+    t = b.quant("x", 0.25, 6.0)
+    t = b.op("Conv", t, weights(b, 4, 3, 3, 2), kernel_shape=[3, 2], strides=[2, 1], auto_pad=mode)
+    t = b.op("MaxPool", relu(b, t), kernel_shape=[2, 3], strides=[2, 2], auto_pad=mode)
+    t = b.op("MatMul", b.op("Flatten", t), weights(b, 4 * 2 * 5, 6))
+    compared(b.model(t, (1, 3, 8, 10), (1, 6)), (3, 8, 10), tmp_path)
+
+
 def test_a_column_made_a_row(tmp_path: Path) -> None:
     b = Builder()
     t = b.op("MatMul", b.op("Transpose", b.quant("x", 0.25, 6.0), perm=[0, 2, 1]), weights(b, 9, 6))
@@ -151,5 +161,14 @@ def test_refused(tmp_path: Path) -> None:
         t = b.op("MaxPool", b.quant("x", 0.25, 6.0), **slide(2, 2))
         return b.op("BatchNormalization", t, *(b.const(p) for p in NORM), domain=LAST, name="bad")
 
+    def unknown(b: Builder) -> str:
+        return b.op("MaxPool", b.quant("x", 0.25, 6.0), name="bad", **{**slide(2, 2), "auto_pad": "SAME"})
+
+    def flat(b: Builder) -> str:
+        t = b.op("Flatten", b.quant("x", 0.25, 6.0))
+        return b.op("MaxPool", t, name="bad", kernel_shape=[2, 2], auto_pad="SAME_UPPER")
+
+    assert refusal(unknown, tmp_path) == "node 'bad' (MaxPool): auto_pad=SAME is not known"
+    assert "windows over 2 axes do not fit a tensor of shape (batch, 240)" in refusal(flat, tmp_path)
     assert refusal(bare, tmp_path) == "node 'bad' (MaxPool): it has no kernel_shape"
     assert "its channels are last, and those of the tensor that it reads are first" in refusal(mixed, tmp_path)
