@@ -73,6 +73,7 @@ def test_layers_of_brevitas() -> None:
 
 
 def test_signals() -> None:
+    torch.manual_seed(0)
     first = qnn.QuantConv1d(3, 4, 3, padding=1, bias=False, weight_bit_width=4)
     second = qnn.QuantConv1d(4, 2, 3, padding=1, bias=False, weight_bit_width=4)
     act = [qnn.QuantReLU(bit_width=4), nn.Upsample(scale_factor=2)]
