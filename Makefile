@@ -55,7 +55,7 @@ bitstream: $(DIGITS)  ## train, verify, build the bitstream for BOARD (default u
 	$(HWGEN) report $(DIGITS) --board $(BOARD) || exit $$?; exit $$code
 
 test: $(STAMP)  ## run every test
-	$(TEST) -n 2 --dist loadgroup
+	$(TEST) -n 2
 
 unit: $(STAMP)  ## run the fast tests only
 	$(TEST) -n 2 -m 'not slow'

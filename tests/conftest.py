@@ -6,10 +6,26 @@ import itertools
 
 import numpy as np
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from hwgen.formats import Int
 from hwgen.ir import Graph, Node, TensorType, Value
 from hwgen.ops import MatVec, Thresholds
+
+
+class Together(LoadScopeScheduling):
+    """Tests of one file of tests/e2e share trained networks and what is built of them: one process runs them in order.
+    All others go wherever there is room. (pytest 9.2 leaves xdist's own mark for groups without effect.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/e2e/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
+    return Together(config, log)
 
 
 def chain(name: str, kind: TensorType, *ops: tuple[str, object]) -> Graph:

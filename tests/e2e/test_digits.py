@@ -21,7 +21,7 @@ from hwgen.passes.ties import explain
 from hwgen.quant.train import load_recipe
 from tests.oracles.qonnx_executor import execute
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("digits")]
+pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "examples" / "digits_mlp.py"
 
 

@@ -15,7 +15,7 @@ from hwgen.quant import train
 from hwgen.report import evaluate
 from tests.oracles.qonnx_executor import execute
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("formats")]
+pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parents[2] / "examples" / "digits_formats.py"
 FRAMES = 40
 

@@ -16,7 +16,7 @@ from hwgen.ops import OPS, Dense, MatVec, Quantize, Relu
 from tests.conftest import chain
 from tests.golden.test_wide import LAYERS, blocks
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("sums")]
+pytestmark = pytest.mark.slow
 
 FOLD = {"fc0": (2, 4), "fc1": (1, 2)}
 
