@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hwgen.frontends import images
 from hwgen.frontends.chain import Chain, Refuse
 from hwgen.ops import Add, Concat, Multiply
 
+VERBS = {Add: "adds", Multiply: "multiplies"}
 
-def append_sum(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
-    """The sum of tensors of one shape; `tensors` are names of the network being read."""
+
+def append_lanewise(
+    op: Add | Multiply, chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse
+) -> None:
+    """The sum or product of tensors of one shape; `tensors` are names of the network being read."""
     places = [chain.places[tensor] for tensor in tensors]
     shapes = [place.shape for place in places]
     if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
-        raise refuse(f"it adds tensors of different shapes: {', '.join(map(str, shapes))}")
-    chain.join(name, Add(), output, tensors, refuse)
-
-
-def append_product(chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse) -> None:
-    """The product of two tensors of one shape; `tensors` are names of the network being read."""
-    places = [chain.places[tensor] for tensor in tensors]
-    shapes = [place.shape for place in places]
-    if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
-        raise refuse(f"it multiplies tensors of different shapes: {', '.join(map(str, shapes))}")
-    chain.join(name, Multiply(), output, tensors, refuse)
+        raise refuse(f"it {VERBS[type(op)]} tensors of different shapes: {', '.join(map(str, shapes))}")
+    chain.join(name, op, output, tensors, refuse)
 
 
 def append_concat(chain: Chain, name: str, output: str, tensors: Sequence[str], axis: int, refuse: Refuse) -> None:
@@ -45,7 +41,8 @@ def append_concat(chain: Chain, name: str, output: str, tensors: Sequence[str], 
 JoinImporter = Callable[[Chain, str, str, Sequence[str], Sequence[Any], Mapping[str, Any], Refuse], None]
 
 
-def _sum(
+def _lanewise(
+    op: Add | Multiply,
     chain: Chain,
     name: str,
     output: str,
@@ -56,21 +53,7 @@ def _sum(
 ) -> None:
     if kwargs or len(args) != 2:
         raise refuse("it needs two operands and no options")
-    append_sum(chain, name, output, tensors, refuse)
-
-
-def _product(
-    chain: Chain,
-    name: str,
-    output: str,
-    tensors: Sequence[str],
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    refuse: Refuse,
-) -> None:
-    if kwargs or len(args) != 2:
-        raise refuse("it needs two operands and no options")
-    append_product(chain, name, output, tensors, refuse)
+    append_lanewise(op, chain, name, output, tensors, refuse)
 
 
 def _concat(
@@ -86,14 +69,16 @@ def _concat(
     append_concat(chain, name, output, tensors, int(axis), refuse)
 
 
+_SUM, _PRODUCT = partial(_lanewise, Add()), partial(_lanewise, Multiply())
+
 JOINS: dict[str, JoinImporter] = {
-    "add": _sum,
-    "add_": _sum,
+    "add": _SUM,
+    "add_": _SUM,
     "cat": _concat,
     "concat": _concat,
     "concatenate": _concat,
-    "iadd": _sum,
-    "imul": _product,
-    "mul": _product,
+    "iadd": _SUM,
+    "imul": _PRODUCT,
+    "mul": _PRODUCT,
 }
 """PyTorch's functions and methods of several tensors, by name."""

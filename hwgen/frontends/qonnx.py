@@ -14,13 +14,13 @@ import numpy as np
 from hwgen.errors import UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
-from hwgen.frontends.joins import append_concat, append_product, append_sum
+from hwgen.frontends.joins import append_concat, append_lanewise
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
 from hwgen.frontends.onnx_layout import channels_first
 from hwgen.frontends.onnx_nodes import IMPORTERS
 from hwgen.ir import Graph, Node
-from hwgen.ops import Dense, Quantize
+from hwgen.ops import Add, Dense, Multiply, Quantize
 
 
 def load(path: str | Path) -> Graph:
@@ -144,10 +144,9 @@ def _join(chain: Chain, node: OnnxNode, tensors: Sequence[str]) -> None:
         raise node.refused("it reads constants beside several tensors")
     if node.op == "Concat":
         append_concat(chain, node.name, node.outputs[0], tensors, int(node.attributes["axis"]), node.refused)
-    elif node.op == "Mul":
-        append_product(chain, node.name, node.outputs[0], tensors, node.refused)
     else:
-        append_sum(chain, node.name, node.outputs[0], tensors, node.refused)
+        op = Multiply() if node.op == "Mul" else Add()
+        append_lanewise(op, chain, node.name, node.outputs[0], tensors, node.refused)
 
 
 def _quantize_input(chain: Chain, model: OnnxModel) -> None:

@@ -56,19 +56,8 @@ class Join(wiring.Component):
         return [queue.o for queue in self.queues], taken, given.p, enable
 
 
-class Sum(Join):
-    """y = sum over n of factors[n] * worth(x[n]), exact.
-
-    A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
-    while its output beat waits; what comes in goes on to queue up.
-    Pipeline: products (unless all inputs are integers and all factors 1), then a tree of adders, a register a level:
-    depth clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval: one beat a clock.
-    """
-
-    def __init__(self, op: Add, inputs: list[TensorType], lanes: int, depths: list[int]):
-        self.multiplies = any(f != 1 for f in op.factors) or not all(isinstance(fmt, Int) for fmt in op.formats)
-        self.depth = self.multiplies + (len(inputs) - 1).bit_length()
-        super().__init__(op, inputs, lanes, depths)
+class Lanewise(Join):
+    """Sums and products: a beat leaves the queues when there is one in each, and its lanes meet each other."""
 
     def timing(self, sink: timing.Push) -> list[timing.Push]:
         return timing.join([queue.size for queue in self.queues], [1] * len(self.queues), self.depth, sink)
@@ -83,10 +72,25 @@ class Sum(Join):
         m.d.comb += [queue.ready.eq(enable & taken.valid) for queue in queues]
         for lane in range(self.output.lanes):
             codes = [queue.p.lanes[lane] for queue in queues]
-            m.d.comb += beat.lanes[lane].eq(self._sum(m, enable, codes, lane))
+            m.d.comb += beat.lanes[lane].eq(self._lane(m, enable, codes, lane))
         return m
 
-    def _sum(self, m, enable, codes, lane):
+
+class Sum(Lanewise):
+    """y = sum over n of factors[n] * worth(x[n]), exact.
+
+    A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
+    while its output beat waits; what comes in goes on to queue up.
+    Pipeline: products (unless all inputs are integers and all factors 1), then a tree of adders, a register a level:
+    depth clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval: one beat a clock.
+    """
+
+    def __init__(self, op: Add, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.multiplies = any(f != 1 for f in op.factors) or not all(isinstance(fmt, Int) for fmt in op.formats)
+        self.depth = self.multiplies + (len(inputs) - 1).bit_length()
+        super().__init__(op, inputs, lanes, depths)
+
+    def _lane(self, m, enable, codes, lane):
         terms = []
         for n, (code, factor, fmt) in enumerate(zip(codes, self.op.factors, self.op.formats, strict=True)):
             low, high = (factor * end for end in grid_range(fmt))
@@ -107,7 +111,7 @@ class Sum(Join):
         return terms[0][0]
 
 
-class Product(Join):
+class Product(Lanewise):
     """y = (worth(x0) - zero point) * (worth(x1) - zero point), exact.
 
     A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
@@ -118,28 +122,16 @@ class Product(Join):
 
     depth = 2
 
-    def timing(self, sink: timing.Push) -> list[timing.Push]:
-        return timing.join([queue.size for queue in self.queues], [1] * len(self.queues), self.depth, sink)
-
-    def elaborate(self, platform):
-        m = Module()
-        queues, taken, beat, enable = self.begin(m)
-        m.d.comb += [
-            taken.valid.eq(functools.reduce(operator.and_, [queue.valid for queue in queues])),
-            taken.p.eq(queues[0].payload),
-        ]
-        m.d.comb += [queue.ready.eq(enable & taken.valid) for queue in queues]
-        for lane in range(self.output.lanes):
-            factors = []
-            for n, (queue, fmt, zero) in enumerate(zip(queues, self.op.formats, self.op.zero_points, strict=True)):
-                low, high = (end - zero for end in grid_range(fmt))
-                value = Signal(range_shape(low, high), name=f"worth_{lane}_{n}")
-                m.d.comb += value.eq(decode(fmt, queue.p.lanes[lane]).worth - zero)
-                factors.append(register(m, enable, value, f"factor_{lane}_{n}"))
-            product = Signal(range_shape(*self.op.bounds), name=f"times_{lane}")
-            m.d.comb += product.eq(factors[0] * factors[1])
-            m.d.comb += beat.lanes[lane].eq(register(m, enable, product, f"product_{lane}"))
-        return m
+    def _lane(self, m, enable, codes, lane):
+        factors = []
+        for n, (code, fmt, zero) in enumerate(zip(codes, self.op.formats, self.op.zero_points, strict=True)):
+            low, high = (end - zero for end in grid_range(fmt))
+            value = Signal(range_shape(low, high), name=f"worth_{lane}_{n}")
+            m.d.comb += value.eq(decode(fmt, code).worth - zero)
+            factors.append(register(m, enable, value, f"factor_{lane}_{n}"))
+        product = Signal(range_shape(*self.op.bounds), name=f"times_{lane}")
+        m.d.comb += product.eq(factors[0] * factors[1])
+        return register(m, enable, product, f"product_{lane}")
 
 
 class Beside(Join):

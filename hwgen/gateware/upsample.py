@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
@@ -10,9 +9,9 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Blocked
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, signature
-from hwgen.gateware.pipeline import APART, counter, register
+from hwgen.gateware.pipeline import counter, register
+from hwgen.gateware.rows import store_rows
 from hwgen.ir import TensorType
-from hwgen.ops.cost import wants_block_ram
 from hwgen.ops.cost_window import row_buffer
 
 
@@ -73,7 +72,7 @@ class Upsample(wiring.Component):
         freed = step & ends[0] & ends[1] & ends[2] & ends[3]
         # The writer gets the row back when its last beat is read, one enabled clock after its turn.
         left = register(m, enable, freed, "left", reset_less=False)
-        read, written = self._storage(m, enable & left)
+        read, written = store_rows(m, self.i, self.input, self.buffer, enable & left)
         m.d.sync += stored.eq(stored + written - freed)
         address = register(m, enable, self._address(m, step, ends, freed), "address")
         m.d.comb += [read.addr.eq(address), read.en.eq(enable)]
@@ -111,22 +110,3 @@ class Upsample(wiring.Component):
         place = Signal(range(self.buffer.depth), name="place")
         m.d.comb += place.eq(base + column)
         return place
-
-    def _storage(self, m, freed):
-        """The port that reads the buffer, and whether a row is complete with the beat that is written; `freed`: whether
-        a row is free from the next clock on."""
-        depth, width = self.buffer.depth, self.input.data_bits
-        style = "block" if wants_block_ram(width, depth) else "distributed"
-        m.submodules.rows = memory = Memory(shape=width, depth=depth, init=[], attrs={"ram_style": style, **APART})
-        write, read = memory.write_port(), memory.read_port()
-        at, _, _ = counter(m, write.en, depth, "write")
-        _, _, full = counter(m, write.en, self.buffer.row_beats, "filled")
-        used = Signal(range(self.buffer.rows + 1))
-        m.d.sync += used.eq(used + (write.en & full) - freed)
-        m.d.comb += [
-            self.i.ready.eq(used != self.buffer.rows),
-            write.en.eq(self.i.valid & self.i.ready),
-            write.addr.eq(at),
-            write.data.eq(self.i.p.as_value()[:width]),
-        ]
-        return read, write.en & full

@@ -5,7 +5,6 @@ import operator
 
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
@@ -13,9 +12,9 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Blocked
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, signature
-from hwgen.gateware.pipeline import APART, counter, register
+from hwgen.gateware.pipeline import counter, register
+from hwgen.gateware.rows import store_rows
 from hwgen.ir import TensorType
-from hwgen.ops.cost import wants_block_ram
 from hwgen.ops.cost_window import line_buffer
 
 
@@ -81,7 +80,7 @@ class Window(wiring.Component):
         # Rows are freed for the writer when the last beat is read, one enabled clock after its turn.
         rows_read = Mux(row_end, freed, 0)
         rows_left = register(m, enable, rows_read, "rows_left", reset_less=False)
-        read, written = self._storage(m, Mux(enable, rows_left, 0))
+        read, written = store_rows(m, self.i, self.input, self.buffer, Mux(enable, rows_left, 0))
         m.d.sync += stored.eq(stored + written - rows_read)
         address, padded = self._place(m, step, ends, last_row)
         address = register(m, enable, address, "address")
@@ -131,25 +130,6 @@ class Window(wiring.Component):
                 value = usual
             found.append(value)
         return found[0], found[1]
-
-    def _storage(self, m, freed):
-        """The port that reads the buffer, and whether a row is complete with the beat that is written; `freed`: rows
-        that are free from the next clock on."""
-        depth, width = self.buffer.depth, self.input.data_bits
-        style = "block" if wants_block_ram(width, depth) else "distributed"
-        m.submodules.rows = memory = Memory(shape=width, depth=depth, init=[], attrs={"ram_style": style, **APART})
-        write, read = memory.write_port(), memory.read_port()
-        at, _, _ = counter(m, write.en, depth, "write")
-        _, _, full = counter(m, write.en, self.buffer.row_beats, "column")
-        used = Signal(range(self.buffer.rows + 1))
-        m.d.sync += used.eq(used + (write.en & full) - freed)
-        m.d.comb += [
-            self.i.ready.eq(used != self.buffer.rows),
-            write.en.eq(self.i.valid & self.i.ready),
-            write.addr.eq(at),
-            write.data.eq(self.i.p.as_value()[:width]),
-        ]
-        return read, write.en & full
 
     def _place(self, m, step, ends, last_row):
         """The address of the current beat, and whether it is padding (None if there is none)."""
