@@ -1,13 +1,10 @@
 """Fixed point from FP32, rounded to odd: a shift, a sign, and a limit."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
-from hwgen.gateware import timing
-from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.dotproduct.accumulate import FP32_BIAS, FP32_MANTISSA, shift_right_sticky
+from hwgen.gateware.elementwise import Elementwise
 from hwgen.gateware.pipeline import carry_frame, register
 from hwgen.ir import TensorType
 
@@ -15,7 +12,7 @@ EXPONENT_BITS = 11
 """Bits of the place of a significand's top bit, and of how far it is shifted, sign included: both stay below 700."""
 
 
-class Fix(wiring.Component):
+class Fix(Elementwise):
     """x / 2**lsb of FP32 codes, rounded to odd and saturated to both ends of the format; see hwgen.ops.Fix.
 
     Parameters: `op`; `x`, the type of its input tensor; `lanes`, which divide the channels.
@@ -24,17 +21,8 @@ class Fix(wiring.Component):
     Pipeline: shift, limit and sign: 2 clocks. Latency: beats - 1 + 2. Interval: one beat a clock.
     """
 
-    depth = 2
-
     def __init__(self, op: ops.Fix, x: TensorType, lanes: int):
-        self.op = op
-        self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
-        self.interval = self.input.beats
-        self.latency = self.interval - 1 + self.depth
-        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
-
-    def timing(self, sink: timing.Push) -> timing.Push:
-        return timing.pipeline(self.depth, sink)
+        super().__init__(op, x, lanes, depth=2)
 
     def elaborate(self, platform):
         m = Module()

@@ -4,12 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from amaranth.hdl import Const, Module, Mux, Signal, Value
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
-from hwgen.gateware import timing
-from hwgen.gateware.beat import beats_of, lane_shape, signature
+from hwgen.gateware.beat import lane_shape
+from hwgen.gateware.elementwise import Elementwise, by_fold
 from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register, rom
 from hwgen.ir import TensorType
 
@@ -45,7 +43,7 @@ def round_up(mode: str, guard: Value, sticky: Value, odd: Value, negative: Value
     }[mode]
 
 
-class Requantize(wiring.Component):
+class Requantize(Elementwise):
     """code[c] = clip(round((x[c] * multiplier[c] + offset[c]) / 2**shift[c]) + zero_point, low, high).
 
     Parameters: `op`; `x`, the type of its input tensor; `lanes`, which divide the channels.
@@ -56,23 +54,14 @@ class Requantize(wiring.Component):
     """
 
     def __init__(self, op: ops.Requantize, x: TensorType, lanes: int):
-        self.op = op
-        self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
         self.range = ops.integer_range(x)
         fields = [np.broadcast_to(field, (x.channels,)) for field in (op.multiplier, op.offset, op.shift)]
-        table = np.stack(fields, axis=-1).reshape(-1, lanes, 3)
-        table = table[:1] if (table == table[0]).all() else table
+        table = by_fold(np.stack(fields, axis=-1), x, lanes)
         self.lanes = [Lane(*table[:, lane].T) for lane in range(lanes)]
         self.folds = len(table)
         self.multiplies = bool((op.multiplier != 1).any())
         self.adds = bool((op.offset != 0).any())
-        self.depth = (self.folds > 1) + self.multiplies + self.adds + 3
-        self.interval = self.input.beats
-        self.latency = self.interval - 1 + self.depth
-        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
-
-    def timing(self, sink: timing.Push) -> timing.Push:
-        return timing.pipeline(self.depth, sink)
+        super().__init__(op, x, lanes, depth=(self.folds > 1) + self.multiplies + self.adds + 3)
 
     def elaborate(self, platform):
         m = Module()

@@ -2,19 +2,16 @@
 
 import numpy as np
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from hwgen import ops
 from hwgen.formats import Minifloat
 from hwgen.formats.grid import ladder
-from hwgen.gateware import timing
-from hwgen.gateware.beat import beats_of, signature
+from hwgen.gateware.elementwise import Elementwise, by_fold
 from hwgen.gateware.pipeline import carry_frame, counter, register, rom
 from hwgen.ir import TensorType
 
 
-class Thresholds(wiring.Component):
+class Thresholds(Elementwise):
     """code[c] = as many steps above `first` as there are thresholds t of channel c with x[c] >= t.
 
     Stage k finds bit n - 1 - k of the count, n = bit length of the number of steps; a table that is not full is
@@ -28,22 +25,11 @@ class Thresholds(wiring.Component):
     """
 
     def __init__(self, op: ops.Thresholds, x: TensorType, lanes: int):
-        self.op = op
-        self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
         self.bits = op.steps.bit_length()
         never = ops.integer_range(x)[1] + 1
         padding = np.full((len(op.thresholds), (1 << self.bits) - 1 - op.steps), never)
-        table = np.concatenate([op.thresholds, padding], axis=1)
-        # (channel fold, lane, step); one fold if all channels of a lane have the same thresholds.
-        table = np.broadcast_to(table, (x.channels, table.shape[1])).reshape(-1, lanes, table.shape[1])
-        self.table = table[:1] if (table == table[0]).all() else table
-        self.depth = self.bits + (len(self.table) > 1)
-        self.interval = self.input.beats
-        self.latency = self.interval - 1 + self.depth
-        super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
-
-    def timing(self, sink: timing.Push) -> timing.Push:
-        return timing.pipeline(self.depth, sink)
+        self.table = by_fold(np.concatenate([op.thresholds, padding], axis=1), x, lanes)
+        super().__init__(op, x, lanes, depth=self.bits + (len(self.table) > 1))
 
     def elaborate(self, platform):
         m = Module()
