@@ -29,7 +29,7 @@ class Elementwise(wiring.Component):
 
 
 def by_fold(table: np.ndarray, x: TensorType, lanes: int) -> np.ndarray:
-    """(channel fold, lane, n) of what each channel of x has, (channels or 1, n); one fold if a lane has the same in all.
+    """(channel fold, lane, n) of what each channel of x has, (channels or 1, n); one fold if all are the same.
 
     Raises HwgenError if lanes do not divide the channels.
     """
