@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
-from hwgen import cli, golden, ops
+from hwgen import golden, ops
 from hwgen.backends import finn, finn_fold, finn_onnx, finn_patch, finn_stitch
 from hwgen.errors import HwgenError, ToolFailedError, UnsupportedError
 from hwgen.flow.boards import load_board
@@ -22,7 +21,6 @@ from hwgen.formats import Int
 from hwgen.ir import Beats, Fold, Folding, Graph, TensorType
 from hwgen.ops import MatVec
 from hwgen.tools import yosys
-from hwgen.tools.files import write_atomic
 from tests.conftest import chain, random_mlp
 from tests.gateware.networks import mlp
 
@@ -250,18 +248,8 @@ def test_black_boxes_are_yosys_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hwgen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):  # type: ignore[no-untyped-def]
-    monkeypatch.chdir(tmp_path)
-    write_atomic(tmp_path / "graph.json", json.dumps(random_mlp(SIZES).to_json()))
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["hwgen", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        streams = capsys.readouterr()
-        return int(ended.value.code or 0), streams.out, " ".join(streams.err.split())
-
-    return run
+def network() -> Graph:
+    return random_mlp(SIZES)
 
 
 def test_the_command_line_without_finn_and_vivado(hwgen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -249,39 +249,10 @@ class Two(nn.Module):  # type: ignore[misc]
         return x
 
 
-def refused_modules() -> dict[str, tuple[Any, str]]:
-    nan = qnn.QuantLinear(12, 4, bias=False, weight_scaling_impl_type="const", weight_scaling_init=1.0)
-    nan.weight.data[0, 0] = float("nan")
+def refused_operations() -> dict[str, tuple[Any, str]]:
     softsign = qnn.QuantIdentity()
     softsign.act_quant.fused_activation_quant_proxy.activation_impl = nn.Softsign()
     return {
-        "conv": (
-            nn.Sequential(nn.Unflatten(1, (3, 4))),
-            r"node '0' \(0\): layers of class Unflatten are not supported",
-        ),
-        "float": (
-            layer(nn.Linear(12, 4)),
-            r"node '1' \(1\): its weights are not quantized: use brevitas.nn.QuantLinear",
-        ),
-        "no weight quantizer": (
-            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=None)),
-            "weights are not quantized",
-        ),
-        "integers in blocks": (
-            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=MXInt8Weight, weight_group_size=4)),
-            "Brevitas' group-wise integers are not MXINT8 as OCP defines it",
-        ),
-        "NaN": (layer(nan), "its weights hold NaN or infinity"),
-        "sigmoid": (
-            layer(nn.Softsign()),
-            "layers of class Softsign are not supported; known: AdaptiveAvgPool2d",
-        ),
-        "ternary": (
-            qnn.QuantIdentity(act_quant=bq.SignedTernaryActPerTensorConst, quant_type="ternary", threshold=0.3),
-            "its quantizer TernaryQuant is not one that rounds evenly spaced numbers",
-        ),
-        "one signed bit": (qnn.QuantIdentity(bit_width=1), "one bit is unsigned and not narrow, or binary"),
-        "20 bits": (qnn.QuantIdentity(bit_width=20), "20 bits; 1 to 16 are supported"),
         "no statistics": (layer(nn.BatchNorm1d(12, track_running_stats=False)), "it has no running statistics"),
         "flatten": (nn.Sequential(nn.Flatten(0)), "it flattens axes 0 to -1; only all axes behind the batch are"),
         "softmax": (layer(nn.Softmax(dim=0)), "axis 0 is not the last axis"),
@@ -317,6 +288,41 @@ def refused_modules() -> dict[str, tuple[Any, str]]:
         "attribute": (Branch(lambda x: x.T), "the attribute 'T' is not supported; known: value"),
         "second input": (Two(), r"node 'y' \(y\): a second input is not supported"),
         "tuple": (Branch(lambda x: (x, x)), "the module must return one tensor that depends on its input"),
+    }
+
+
+def refused_modules() -> dict[str, tuple[Any, str]]:
+    nan = qnn.QuantLinear(12, 4, bias=False, weight_scaling_impl_type="const", weight_scaling_init=1.0)
+    nan.weight.data[0, 0] = float("nan")
+    return {
+        "conv": (
+            nn.Sequential(nn.Unflatten(1, (3, 4))),
+            r"node '0' \(0\): layers of class Unflatten are not supported",
+        ),
+        "float": (
+            layer(nn.Linear(12, 4)),
+            r"node '1' \(1\): its weights are not quantized: use brevitas.nn.QuantLinear",
+        ),
+        "no weight quantizer": (
+            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=None)),
+            "weights are not quantized",
+        ),
+        "integers in blocks": (
+            layer(qnn.QuantLinear(12, 4, bias=False, weight_quant=MXInt8Weight, weight_group_size=4)),
+            "Brevitas' group-wise integers are not MXINT8 as OCP defines it",
+        ),
+        "NaN": (layer(nan), "its weights hold NaN or infinity"),
+        "sigmoid": (
+            layer(nn.Softsign()),
+            "layers of class Softsign are not supported; known: AdaptiveAvgPool2d",
+        ),
+        "ternary": (
+            qnn.QuantIdentity(act_quant=bq.SignedTernaryActPerTensorConst, quant_type="ternary", threshold=0.3),
+            "its quantizer TernaryQuant is not one that rounds evenly spaced numbers",
+        ),
+        "one signed bit": (qnn.QuantIdentity(bit_width=1), "one bit is unsigned and not narrow, or binary"),
+        "20 bits": (qnn.QuantIdentity(bit_width=20), "20 bits; 1 to 16 are supported"),
+        **refused_operations(),
     }
 
 

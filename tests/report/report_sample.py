@@ -37,11 +37,12 @@ def layer(name: str, kind: str, start: int, end: int, lut: float, **more: object
     )
 
 
-def full() -> Report:
-    layers = []
+def layers() -> tuple[Layer, ...]:
+    """Three matrix units, each with its thresholds, and an argmax."""
+    found = []
     for i, out in enumerate((32, 32, 10)):
         start = 260 * i
-        layers.append(
+        found.append(
             layer(
                 f"fc{i + 1}",
                 "MatVec",
@@ -56,10 +57,14 @@ def full() -> Report:
                 accumulator_bits=13,
             )
         )
-        layers.append(
+        found.append(
             layer(f"act{i + 1}", "Thresholds", start + 8, start + 264, 120, input_format="int13", output_format="uint4")
         )
-    layers.append(layer("argmax", "ArgMax", 790, 796, 42, input_format="int13", output_format="uint4"))
+    found.append(layer("argmax", "ArgMax", 790, 796, 42, input_format="int13", output_format="uint4"))
+    return tuple(found)
+
+
+def full() -> Report:
     counts = [[0] * 10 for _ in range(10)]
     for i in range(10):
         counts[i][i] = 34 + i % 3
@@ -87,7 +92,7 @@ def full() -> Report:
             compared=(Compared("fc1", 5760), Compared("argmax", 360)),
             simulator="Verilator 5.48, cocotb 2.1",
         ),
-        layers=tuple(layers),
+        layers=layers(),
         resources=(
             Resource("LUT", figure(4120, "route", "LUT"), 83640),
             Resource("FF", figure(2911, "route"), 83640),
