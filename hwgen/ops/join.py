@@ -67,15 +67,20 @@ class Add(Op):
         return np.asarray(sum(terms[1:], start=terms[0]))
 
 
-def aligned(inputs: tuple[TensorType, ...]) -> Add:
-    """The sum of codes of these types; raises HwgenError, which gives the scales, where no factors align them."""
+def _check_codes(inputs: tuple[TensorType, ...], what: str) -> None:
+    """Raises HwgenError for codes that stand on no grid, or of blocks, of which no `what` is taken."""
     for x in inputs:
         fmt = x.codes_format
         if isinstance(fmt, Blocked):
-            raise HwgenError(f"a sum of {fmt.name} codes is not supported: their blocks have scales of their own")
+            raise HwgenError(f"a {what} of {fmt.name} codes is not supported: their blocks have scales of their own")
         grid_range(fmt)
         if x.zero_point and not isinstance(fmt, Int):
             raise HwgenError(f"{fmt.name} codes have no zero point, not {x.zero_point}")
+
+
+def aligned(inputs: tuple[TensorType, ...]) -> Add:
+    """The sum of codes of these types; raises HwgenError, which gives the scales, where no factors align them."""
+    _check_codes(inputs, "sum")
     width = max(len(x.scale) for x in inputs)
     rows = [units(x) * (width if len(x.scale) == 1 else 1) for x in inputs]
     ratios = {tuple(row[c] / rows[0][c] for row in rows) for c in range(width)}
@@ -177,13 +182,7 @@ class Multiply(Op):
 
 def product_of(inputs: tuple[TensorType, ...]) -> Multiply:
     """The product of codes of these types; raises HwgenError for formats that it does not take."""
-    for x in inputs:
-        fmt = x.codes_format
-        if isinstance(fmt, Blocked):
-            raise HwgenError(f"a product of {fmt.name} codes is not supported: their blocks have scales of their own")
-        grid_range(fmt)
-        if x.zero_point and not isinstance(fmt, Int):
-            raise HwgenError(f"{fmt.name} codes have no zero point, not {x.zero_point}")
+    _check_codes(inputs, "product")
     made = Multiply(tuple(x.codes_format for x in inputs), tuple(x.zero_point for x in inputs))
     bits = max(abs(end) for end in made.bounds).bit_length() + 1
     if bits > MAX_PRODUCT_BITS:
