@@ -31,7 +31,7 @@ def write_qonnx(path: Path, model: Any, example: Any) -> str | None:
     with tempfile.TemporaryDirectory() as work:
         exported = Path(work) / "network.onnx"
         # The exporter announces its steps on stdout, which belongs to our own output; where it fails it leaves the
-        # module in its own mode.
+        # module in its own mode. It fails in any of these ways; its reason is handed on.
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 _exporter().export(copy.deepcopy(model), example, str(exported), dynamo=True)
