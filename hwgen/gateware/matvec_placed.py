@@ -16,37 +16,7 @@ from hwgen.gateware.dsp_fields import Fields, fields_of
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pipeline import counter, register, rom
 from hwgen.ops.cost import magnitude_bits, wants_block_ram, weight_bits
-
-
-def groups(terms: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Which of the terms (greatest number, shift) are added in one level, by threes; none where two are left.
-
-    Terms of one shift first, the widest together, so that leftovers are narrow; if there are no three of one shift,
-    the three that reach the least far.
-    """
-    if len(terms) <= 2:
-        return []
-    found: list[list[int]] = []
-    for shift in sorted({shift for _, shift in terms}):
-        same = sorted((n for n, one in enumerate(terms) if one[1] == shift), key=lambda n: -terms[n][0])
-        found += [same[n : n + 3] for n in range(0, len(same) - 2, 3)]
-    return found or [sorted(range(len(terms)), key=lambda n: (terms[n][0] << terms[n][1]).bit_length())[:3]]
-
-
-def joined(terms: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """(greatest number, shift) of the sum of terms."""
-    shift = min(shift for _, shift in terms)
-    return sum(high << (own - shift) for high, own in terms), shift
-
-
-def tree_levels(terms: Sequence[tuple[int, int]]) -> int:
-    """Levels of `groups` until two terms are left."""
-    count, left = 0, list(terms)
-    while made := groups(left):
-        used = {n for group in made for n in group}
-        left = [joined([left[n] for n in group]) for group in made] + [t for n, t in enumerate(left) if n not in used]
-        count += 1
-    return count
+from hwgen.ops.cost_tree import groups, joined, rest, tree_levels
 
 
 class PlacedMatVec(MatVec):
@@ -137,9 +107,8 @@ class PlacedMatVec(MatVec):
         """The terms in two at most, `levels` registers later."""
         for level in range(levels):
             made = groups([(term.high, term.shift) for term in terms])
-            used = {n for group in made for n in group}
             after = [_add(m, [terms[n] for n in group], f"sum_{pe}_{level}_{group[0]}") for group in made]
-            after += [term for n, term in enumerate(terms) if n not in used]
+            after += [terms[n] for n in rest(len(terms), made)]
             terms = [
                 Term(register(m, enable, one.value, f"term_{pe}_{level}_{n}"), one.high, one.shift)
                 for n, one in enumerate(after)

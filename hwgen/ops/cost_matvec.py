@@ -7,7 +7,7 @@ import math
 from hwgen.formats import Blocked, Minifloat
 from hwgen.formats.base import product_width
 from hwgen.ir import Fold, TensorType
-from hwgen.ops import cost_unrolled
+from hwgen.ops import cost_tree, cost_unrolled
 from hwgen.ops.cost_fit import Term, Terms
 from hwgen.ops.cost_rules import (
     DSP_CHAIN,
@@ -15,11 +15,10 @@ from hwgen.ops.cost_rules import (
     grid_bits,
     is_placed,
     products_of,
-    row_bits,
     wants_block_ram,
     weight_bits,
 )
-from hwgen.ops.cost_terms import DEVICES, FP32_ADD_LUTS, blocks_of, decoding, memory, multipliers, rom, tree
+from hwgen.ops.cost_terms import FP32_ADD_LUTS, blocks_of, decoding, memory_luts, multipliers, rom, tree
 from hwgen.ops.matvec import MatVec
 from hwgen.tools.resources import Family
 
@@ -102,47 +101,74 @@ def _kept(word: int, neuron_folds: int, synapse_folds: int) -> tuple[Term, int]:
 
 
 def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
-    """Cells that are placed by hand: rows of partial products, adders of three."""
+    """Cells that are placed by hand: rows of partial products, adders of three; or fields of DSPs."""
     out, inner = op.weight.shape
     neuron_folds, synapse_folds, acc = out // fold.pe, inner // fold.simd, op.infer(x).codes_format.bits
-    size, rows = weight_bits(op), row_bits(op, x)
+    size, ternary, operand = weight_bits(op), op.magnitudes[1] == 1, x.codes_format.bits
     count, field = dsp_fields(op, x, fold)
     on_dsp = fold.pe - (fold.pe % count == 1) if fold.dsp and count > 1 else 0
-    lanes, groups, chains = fold.pe - on_dsp, -(-on_dsp // max(count, 1)), -(-fold.simd // DSP_CHAIN)
+    lanes, groups = fold.pe - on_dsp, -(-on_dsp // max(count, 1))
     packed = on_dsp * (size + 1) - groups
-    stored = (
-        lanes * fold.simd * (1 + (op.magnitudes[0] == 0) if op.magnitudes[1] == 1 else size + (size == 4))
-        + packed * fold.simd
-    )
+    stored = fold.simd * (lanes * (1 + (op.magnitudes[0] == 0) if ternary else size + (size == 4)) + packed)
     weights, blocks = rom(stored, neuron_folds * synapse_folds, family)
-    words = x.codes_format.bits * fold.simd
-    kept, more = Term(0, words), 0
-    if neuron_folds > 1 and synapse_folds > 1:
-        kept, more = memory(words, synapse_folds, family)
-    starts = fold.pe * acc * (neuron_folds > 1)
+    rows = cost_tree.row_terms(size, ternary, operand)
+    sums = [((1 << field) - 1, 0)] * -(-fold.simd // DSP_CHAIN)
+    in_luts, in_luts_left = _tree(rows * fold.simd, bool(on_dsp))
+    in_dsps, in_dsps_left = _tree(sums, False)
+    # Columns with a bit of both terms have no input left for the choice between a start and what has been added up.
+    full = [cost_tree.column_bits(left, acc).count(2) for left in (in_luts_left, in_dsps_left)]
+    choices = [-(-one // 2) * (neuron_folds > 1 and synapse_folds > 1) for one in full]
+    starts, more = _starts(acc, fold.pe, neuron_folds, family)
+    kept, most = _placed_kept(operand * fold.simd, neuron_folds, synapse_folds, family)
+    steps = (neuron_folds * synapse_folds - 1).bit_length()
+    levels = max(cost_tree.tree_levels(rows * fold.simd), 1) + (DSP_CHAIN + 1) * bool(on_dsp)
     parts = {
         "weights": weights,
-        "rows": Term(lanes * fold.simd * -(-sum(rows) // 2)),
-        "adders": _threes(len(rows) * fold.simd, max(rows)).times(lanes) + _threes(chains, field).times(on_dsp),
-        "accumulators": Term(fold.pe * acc, fold.pe * acc),
-        "starts": Term(starts * (0.5 if neuron_folds <= 32 else neuron_folds / DEVICES[family].rom), starts),
-        "choices": Term(fold.pe * acc / 2 * (synapse_folds > 1)),
+        "rows": Term(lanes * fold.simd * -(-sum(high.bit_length() for high, _ in rows) // 2)),
+        "adders": in_luts.times(lanes) + in_dsps.times(on_dsp),
+        "accumulators": Term(acc, acc).times(fold.pe) + Term(lanes * choices[0] + on_dsp * choices[1]),
+        "starts": starts,
         "kept": kept,
-        "delays": Term(0, 3 * chains * (packed + groups * x.codes_format.bits)),
-        "unit": Term(30, 45),
+        "delays": _waits(fold.simd, packed, groups * operand, blocks > 0),
+        "unit": Term(12 + 2 * steps, 12 + levels + 3 * steps),
     }
-    return Terms("matvec_placed", parts, blocks + more, groups * fold.simd)
+    return Terms("matvec_placed", parts, blocks + more + most, groups * fold.simd)
 
 
-def _threes(terms: int, bits: float) -> Term:
-    """Adders of three operands, until two are left, each value in a register after each level."""
-    lut = ff = 0.0
-    while terms > 2:
-        threes, rest = divmod(terms, 3)
-        lut += threes * (bits + 1)
-        ff += threes * (bits + 2) + rest * bits
-        terms, bits = threes + rest, bits + 1.5
-    return Term(lut, ff)
+def _tree(terms: list[cost_tree.Term], waits: bool) -> tuple[Term, list[cost_tree.Term]]:
+    """(a tree with one level at least, the terms that it leaves); waits: for DSPs, in shift registers of LUTs."""
+    luts, flops, left = cost_tree.tree(terms, max(cost_tree.tree_levels(terms), 1))
+    bits = sum(high.bit_length() for high, _ in left)
+    return (Term(luts + bits, flops - bits) if waits else Term(luts, flops)), left
+
+
+def _waits(simd: int, words: int, operands: int, in_blocks: bool) -> Term:
+    """What comes late to chains of DSPs: to the third a clock, and to the fourth two, which, with the register that is
+    there anyway unless it is a block RAM's, make a shift register."""
+    wholes, last = divmod(simd, DSP_CHAIN)
+    third, fourth = wholes + (last > 2), wholes
+    shifted = operands + words * (not in_blocks)
+    return Term(fourth * shifted, third * (words + operands) + fourth * (2 * words * in_blocks - shifted))
+
+
+def _starts(acc: int, pe: int, neuron_folds: int, family: Family) -> tuple[Term, int]:
+    """(what accumulators start from, by the vector's outputs; blocks): two bits in a LUT as far as five inputs go, and
+    few different bits where the folds are few."""
+    if neuron_folds == 1:
+        return Term(), 0
+    if neuron_folds > 32:
+        return rom(pe * acc, neuron_folds, family)
+    bits = pe * min(acc, 2 ** min(neuron_folds, 8) - 2)
+    return Term(bits / 2, bits), 0
+
+
+def _placed_kept(word: int, neuron_folds: int, synapse_folds: int, family: Family) -> tuple[Term, int]:
+    """(the operands of a vector, in LUTs up to where blocks are asked for; blocks)."""
+    if neuron_folds == 1 or synapse_folds == 1:
+        return Term(0, word), 0
+    if wants_block_ram(word, synapse_folds):
+        return Term(word, 2 * word), math.prod(blocks_of(word, synapse_folds))
+    return Term(memory_luts(word, synapse_folds, family), word), 0
 
 
 def _blocks(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:

@@ -10,6 +10,7 @@ from hwgen.formats import Bipolar, Blocked, Format, Int
 from hwgen.formats.multiply import span
 from hwgen.ir import Fold, TensorType
 from hwgen.ops.depthwise import Depthwise
+from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec, integer_range
 
 Products = Literal["constant", "lut", "multiplier", "codes", "blocks"]
@@ -61,7 +62,7 @@ def products_of(op: MatVec, x: TensorType, fold: Fold) -> Products:
         return "blocks"
     if op.multiplier != "exact":
         return "codes"
-    if (fold.pe, fold.simd) == op.weight.shape:
+    if (fold.pe, fold.simd) == op.weight.shape and not isinstance(op, Grouped):
         return "constant"
     return "lut" if narrow_products(op, x) else "multiplier"
 
@@ -76,8 +77,8 @@ def lanes_behind(op: MatVec, fold: Fold) -> int:
     if isinstance(op, Depthwise):
         # Its sums come one beat after the other.
         return fold.simd
-    spacing = op.weight.shape[1] // fold.simd
-    return min(n for n in range(1, fold.pe + 1) if fold.pe % n == 0 and fold.pe // n <= spacing)
+    lanes, spacing = op.output_lanes(fold), op.spacing(fold)
+    return min(n for n in range(1, lanes + 1) if lanes % n == 0 and lanes // n <= spacing)
 
 
 def wants_block_ram(width: int, depth: int) -> bool:
@@ -108,16 +109,7 @@ def is_placed(op: MatVec, x: TensorType, fold: Fold) -> bool:
     """Whether a matrix unit is made of cells that are placed by hand on UltraScale+."""
     if products_of(op, x, fold) != "lut" or not isinstance(x.codes_format, Int) or x.codes_format.bits < 2:
         return False
-    return not isinstance(op, Depthwise) and op.magnitudes[1] > 0 and weight_bits(op) <= PLACED_WEIGHT_BITS
-
-
-def row_bits(op: MatVec, x: TensorType) -> list[int]:
-    """Bits of the rows of partial products of one such product: weights of -1, 0 and 1 give one as wide as the operand,
-    others one for each two bits of it, a bit wider than they are."""
-    bits, size = x.codes_format.bits, weight_bits(op)
-    if op.magnitudes[1] == 1:
-        return [bits]
-    return [size + 1] * (bits // 2) + [size] * (bits % 2)
+    return not isinstance(op, Depthwise | Grouped) and op.magnitudes[1] > 0 and weight_bits(op) <= PLACED_WEIGHT_BITS
 
 
 def dsp_fields(op: MatVec, x: TensorType, fold: Fold) -> tuple[int, int]:

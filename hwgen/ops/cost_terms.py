@@ -23,17 +23,16 @@ from hwgen.tools.resources import Family
 
 @dataclass(frozen=True)
 class Device:
-    """rom: bits of a ROM in one LUT. ram: words of a memory in LUTs, and `ram_luts`, LUTs of one bit of them."""
+    """rom: bits of a ROM in one LUT. ram: (words, bits, LUTs) of a memory in LUTs that is read apart from writing."""
 
     rom: int
-    ram: int
-    ram_luts: float
+    ram: tuple[int, int, int]
 
 
 DEVICES: dict[Family, Device] = {
-    "ecp5": Device(16, 16, 1.5),
-    "ice40": Device(16, 16, 1.5),
-    "xcup": Device(64, 32, 8 / 14),
+    "ecp5": Device(16, (16, 4, 6)),
+    "ice40": Device(16, (16, 4, 6)),
+    "xcup": Device(64, (32, 14, 8)),
 }
 
 FP32_ADD_LUTS = 1100
@@ -52,11 +51,16 @@ def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
 
 def memory(width: int, depth: int, family: Family) -> tuple[Term, int]:
     """(a memory that is written and read, in LUTs, the blocks instead); words of blocks are chosen from by LUTs."""
-    device = DEVICES[family]
     if not wants_block_ram(width, depth):
-        return Term(device.ram_luts * width * -(-depth // device.ram), width), 0
+        return Term(memory_luts(width, depth, family), width), 0
     wide, deep = blocks_of(width, depth)
     return Term(0.6 * width * (deep - 1)), wide * deep
+
+
+def memory_luts(width: int, depth: int, family: Family) -> int:
+    """LUTs of a memory that is written and read, whatever its size."""
+    words, bits, luts = DEVICES[family].ram
+    return luts * -(-width // bits) * -(-depth // words)
 
 
 def blocks_of(width: int, depth: int) -> tuple[int, int]:
@@ -229,11 +233,10 @@ def converter(bits: int, lanes: int, to: int) -> Terms:
 
 def queue(bits: int, depth: int, family: Family) -> Terms:
     """A queue of so many beats of so many bits, delimiters included."""
-    device = DEVICES[family]
     stored, blocks = memory(bits, depth, family)
-    if family == "xcup" and depth <= 2 * device.ram:
+    if family == "xcup" and depth <= 64:
         # Synthesis chooses, and here takes LUTs.
-        stored, blocks = Term(device.ram_luts * bits * -(-depth // device.ram), bits), 0
+        stored, blocks = Term(memory_luts(bits, depth, family), bits), 0
     steps = max(1, (depth - 1).bit_length())
     return Terms("queue", {"stored": stored, "unit": Term(12 + 6 * steps, 4 + 4 * steps)}, blocks)
 

@@ -8,7 +8,7 @@ import pytest
 from hwgen import compiler, formats, gateware, ops
 from hwgen.errors import UnsupportedError
 from hwgen.gateware.arith.rows import Rows
-from hwgen.gateware.matvec_placed import PlacedMatVec, groups
+from hwgen.gateware.matvec_placed import PlacedMatVec
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
 from hwgen.ops.cost import dsp_fields, is_placed
 from tests.gateware.bench import check, random_codes
@@ -60,12 +60,6 @@ def test_as_many_outputs_share_a_dsp_as_fit(lanes, operand, count):
     op = ops.MatVec(np.array([[-8] * lanes, [7] * lanes]), formats.get("int4"))
     x = TensorType((lanes,), formats.get(operand))
     assert dsp_fields(op, x, Fold(1, lanes))[0] == count
-
-
-def test_leftovers_are_narrow():
-    assert groups([(31, 0)] * 4 + [(31, 2)] * 3) == [[0, 1, 2], [4, 5, 6]]
-    assert groups([(31, 0), (210, 2), (7, 4)]) == [[0, 2, 1]]
-    assert groups([(31, 0), (31, 2)]) == []
 
 
 def network(weight="int4", x="uint4"):

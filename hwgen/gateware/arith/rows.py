@@ -16,6 +16,7 @@ from amaranth.hdl import Cat, Value
 from hwgen.gateware.arith.columns import Bit
 from hwgen.gateware.arith.pack import Packer
 from hwgen.ops.cost import PLACED_WEIGHT_BITS
+from hwgen.ops.cost_tree import row_terms
 
 DIGIT = 2
 """Bits of a digit."""
@@ -50,10 +51,7 @@ class Rows:
     @property
     def terms(self) -> list[tuple[int, int]]:
         """(greatest number, shift) of each row."""
-        if self.ternary:
-            return [((1 << self.bits) - 1, 0)]
-        whole = [((2 << self.size) - 1, n) for n in range(0, self.bits - 1, DIGIT)]
-        return whole + [((1 << self.size) - 1, self.bits - 1)] * (self.bits % DIGIT)
+        return row_terms(self.size, self.ternary, self.bits)
 
     def stored(self, weights: np.ndarray) -> np.ndarray:
         """What a ROM holds for integer weights: their bits, and of four bits also whether one of three lower is set.
