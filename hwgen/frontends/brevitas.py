@@ -65,7 +65,7 @@ def from_brevitas(
 
 def _run(module: Any, example: Any) -> dict[int, Array]:
     """Run the module; by the id of their proxy: the quantized biases that its layers used, what quantizers of
-    activations were given, and the scales of what truncating ones were given and gave.
+    activations were given, (numbers, channels), and the scales of what truncating ones were given and gave.
     """
     import torch
 
@@ -76,7 +76,12 @@ def _run(module: Any, example: Any) -> dict[int, Array]:
 
     def given(proxy: Any) -> Any:
         def hook(quantizer: Any, inputs: Any) -> None:
-            seen[id(proxy)] = array(inputs[0])
+            rows = _rows(array(inputs[0]))
+            before = seen.get(id(proxy), rows[:0])
+            # One that several branches share has seen them all; channels that one lacks are zeros.
+            wide = max(before.shape[1], rows.shape[1])
+            whole = [np.pad(one, ((0, 0), (0, wide - one.shape[1]))) for one in (before, rows)]
+            seen[id(proxy)] = np.concatenate(whole) if len(before) else rows
 
         return hook
 
@@ -102,6 +107,11 @@ def _run(module: Any, example: Any) -> dict[int, Array]:
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def _rows(value: Array) -> Array:
+    """(batch, channels, ...) as (numbers, channels)."""
+    return np.moveaxis(value, 1, -1).reshape(-1, value.shape[1]) if value.ndim > 1 else value.reshape(1, -1)
 
 
 def _is_layer(module: Any) -> bool:

@@ -73,14 +73,14 @@ def _check_block(block: Block, quantizer: Any, refuse: Refuse) -> None:
 def append_blocks(
     chain: Chain, name: str, block: Block, quantizer: Any, rounding: str, sample: Array | None, refuse: Refuse
 ) -> None:
-    """A quantizer to blocks; `sample`: what the example had it quantize, which gives the window of its scales."""
+    """A quantizer to blocks; `sample`: what the example had it quantize, (numbers, channels), which gives the window of
+    its scales."""
     _check_block(block, quantizer, refuse)
     if sample is None:
         raise refuse("the example did not reach it, so that nothing tells the range of its scales")
-    if sample.ndim > 2:
+    if len(chain.framed) > 1:
         # Blocks lie along the channels.
         channels_last(chain, refuse)
-        sample = np.moveaxis(sample, 1, -1)
     whole = Blocked(block)
     codes = whole.encode(sample.astype(np.float64), rounding)
     met = np.unique(whole.scales(codes)[whole.block.element.decode(whole.elements(codes)) != 0]) - block.scale.bias

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Mux, Value
 
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Fixed, Format, Int, Minifloat
 from hwgen.formats.grid import grid_range
 
 
@@ -51,11 +51,24 @@ def decode_minifloat(fmt: Minifloat, code: Value) -> Operand:
     return Operand(worth, Cat(worth[:-1], ~worth[-1]), 1, -(1 << width))
 
 
-DECODERS = {Int: decode_int, Bipolar: decode_bipolar, Minifloat: decode_minifloat}
+def decode_fixed(fmt: Fixed, code: Value) -> Operand:
+    """Fixed point is an integer in units of its grid."""
+    return decode_int(fmt.integers, code if not fmt.signed else code.as_signed())
+
+
+DECODERS = {Int: decode_int, Bipolar: decode_bipolar, Minifloat: decode_minifloat, Fixed: decode_fixed}
+
+
+def scaled(fmt: Blocked, worth: Value, scale: Value) -> Value:
+    """An element's `worth` under the code of its block's `scale`, on the grid of both."""
+    if fmt.block.power_scale:
+        return worth << scale
+    return worth * decode(fmt.block.scale, scale).worth
 
 
 def check_decodable(fmt: Format) -> None:
-    """Raises UnsupportedError for a format without a decoder. Blocks have units of their own, which decode them."""
+    """Raises UnsupportedError for a format without a decoder. Blocks are decoded in two steps: `decode` of an element,
+    and `scaled`."""
     if type(fmt) not in DECODERS and not isinstance(fmt, Blocked):
         families = ", ".join(family.__name__ for family in DECODERS)
         raise UnsupportedError(f"no gateware decodes {fmt.name} codes, only those of {families}")

@@ -8,11 +8,11 @@ from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hwgen.formats import Int
+from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import grid_range
 from hwgen.gateware import timing
 from hwgen.gateware.beat import beats_of, payload, signature
-from hwgen.gateware.decode import decode
+from hwgen.gateware.decode import decode, scaled
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.pipeline import carry_frame, counter, range_shape, register
 from hwgen.ir import TensorType
@@ -70,9 +70,13 @@ class Lanewise(Join):
             taken.p.eq(queues[0].payload),
         ]
         m.d.comb += [queue.ready.eq(enable & taken.valid) for queue in queues]
+        scales = [
+            register(m, enable, queue.p.shared, f"scale_{n}") if isinstance(fmt, Blocked) else None
+            for n, (queue, fmt) in enumerate(zip(queues, self.op.formats, strict=True))
+        ]
         for lane in range(self.output.lanes):
             codes = [queue.p.lanes[lane] for queue in queues]
-            m.d.comb += beat.lanes[lane].eq(self._lane(m, enable, codes, lane))
+            m.d.comb += beat.lanes[lane].eq(self._lane(m, enable, codes, scales, lane))
         return m
 
 
@@ -81,21 +85,22 @@ class Sum(Lanewise):
 
     A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
     while its output beat waits; what comes in goes on to queue up.
-    Pipeline: products (unless all inputs are integers and all factors 1), then a tree of adders, a register a level:
-    depth clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval: one beat a clock.
+    Pipeline: elements (where inputs are blocks, whose scales shift them next), products (unless all inputs are integers
+    and all factors 1), then a tree of adders, a register a level: depth clocks behind the queues, which take 2.
+    Latency: beats + 1 + depth. Interval: one beat a clock.
     """
 
     def __init__(self, op: Add, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.scales = any(isinstance(fmt, Blocked) for fmt in op.formats)
         self.multiplies = any(f != 1 for f in op.factors) or not all(isinstance(fmt, Int) for fmt in op.formats)
-        self.depth = self.multiplies + (len(inputs) - 1).bit_length()
+        self.depth = self.scales + self.multiplies + (len(inputs) - 1).bit_length()
         super().__init__(op, inputs, lanes, depths)
 
-    def _lane(self, m, enable, codes, lane):
+    def _lane(self, m, enable, codes, scales, lane):
         terms = []
-        for n, (code, factor, fmt) in enumerate(zip(codes, self.op.factors, self.op.formats, strict=True)):
-            low, high = (factor * end for end in grid_range(fmt))
+        for n, (code, scale, (low, high)) in enumerate(zip(codes, scales, self.op.ends, strict=True)):
             value = Signal(range_shape(low, high), name=f"term_{lane}_{n}")
-            m.d.comb += value.eq(decode(fmt, code).worth * factor)
+            m.d.comb += value.eq(self._worth(m, enable, code, scale, f"{lane}_{n}", n) * self.op.factors[n])
             held = register(m, enable, value, f"product_{lane}_{n}") if self.multiplies else value
             terms.append((held, low, high))
         level = 0
@@ -110,28 +115,51 @@ class Sum(Lanewise):
             terms, level = added, level + 1
         return terms[0][0]
 
+    def _worth(self, m, enable, code, scale, name, n):
+        """What a code is worth on its format's grid; a clock later where blocks are among the inputs."""
+        fmt = self.op.formats[n]
+        element = fmt.block.element if isinstance(fmt, Blocked) else fmt
+        worth = decode(element, code).worth
+        worth = register(m, enable, worth, f"element_{name}") if self.scales else worth
+        return worth if scale is None else scaled(fmt, worth, scale)
+
 
 class Product(Lanewise):
     """y = (worth(x0) - zero point) * (worth(x1) - zero point), exact.
 
     A beat leaves the queues when there is one in each. Parameters, ports: see Join. One clock enable freezes the unit
     while its output beat waits; what comes in goes on to queue up.
-    Pipeline: factors, product: depth = 2 clocks behind the queues, which take 2. Latency: beats + 1 + depth. Interval:
-    one beat a clock.
+    Pipeline: factors, product, and where inputs are blocks their scales: depth clocks behind the queues, which take 2.
+    Latency: beats + 1 + depth. Interval: one beat a clock.
     """
 
-    depth = 2
+    def __init__(self, op: Multiply, inputs: list[TensorType], lanes: int, depths: list[int]):
+        self.scales = any(isinstance(fmt, Blocked) for fmt in op.formats)
+        self.depth = 2 + self.scales
+        super().__init__(op, inputs, lanes, depths)
 
-    def _lane(self, m, enable, codes, lane):
-        factors = []
+    def _lane(self, m, enable, codes, scales, lane):
+        factors, bounds = [], [1, 1]
         for n, (code, fmt, zero) in enumerate(zip(codes, self.op.formats, self.op.zero_points, strict=True)):
-            low, high = (end - zero for end in grid_range(fmt))
+            element = fmt.block.element if isinstance(fmt, Blocked) else fmt
+            low, high = (end - zero for end in grid_range(element))
             value = Signal(range_shape(low, high), name=f"worth_{lane}_{n}")
-            m.d.comb += value.eq(decode(fmt, code).worth - zero)
+            m.d.comb += value.eq(decode(element, code).worth - zero)
             factors.append(register(m, enable, value, f"factor_{lane}_{n}"))
-        product = Signal(range_shape(*self.op.bounds), name=f"times_{lane}")
+            found = [a * b for a in bounds for b in (low, high)]
+            bounds = [min(found), max(found)]
+        product = Signal(range_shape(*bounds), name=f"times_{lane}")
         m.d.comb += product.eq(factors[0] * factors[1])
-        return register(m, enable, product, f"product_{lane}")
+        value = register(m, enable, product, f"product_{lane}")
+        if not self.scales:
+            return value
+        moved = Signal(range_shape(*self.op.bounds), name=f"moved_{lane}")
+        worth = value
+        for n, (fmt, scale) in enumerate(zip(self.op.formats, scales, strict=True)):
+            if scale is not None:
+                worth = scaled(fmt, worth, register(m, enable, scale, f"scale_{lane}_{n}"))
+        m.d.comb += moved.eq(worth)
+        return register(m, enable, moved, f"scaled_{lane}")
 
 
 class Beside(Join):
@@ -155,25 +183,38 @@ class Beside(Join):
         queues, taken, out, enable = self.begin(m)
         last = len(queues) - 1
         turn = Signal(range(len(queues)))
-        beat, valid = queues[0].payload.as_value(), queues[0].valid
+        beat, valid = self._moved(m, queues[0].p, 0), queues[0].valid
         for n, queue in enumerate(queues):
             _, _, end = counter(m, queue.valid & queue.ready, self.turns[n], f"beat_{n}")
             m.d.comb += queue.ready.eq(enable & (turn == n))
             with m.If(queue.valid & queue.ready & end):
                 m.d.sync += turn.eq(0 if n == last else n + 1)
             if n:
-                beat, valid = Mux(turn == n, queue.payload.as_value(), beat), Mux(turn == n, queue.valid, valid)
+                beat = Mux(turn == n, self._moved(m, queue.p, n), beat)
+                valid = Mux(turn == n, queue.valid, valid)
         m.d.comb += [
             taken.valid.eq(valid),
-            taken.p.eq(beat),
             taken.p.first.eq((turn == 0) & queues[0].p.first),
             taken.p.last.eq((turn == last) & queues[last].p.last),
         ]
-        codes = register(m, enable, taken.p.as_value()[: self.output.data_bits], "codes")
+        codes = register(m, enable, beat, "codes")
         m.d.comb += out.lanes.eq(codes[: self.output.lane_bits])
         if self.output.shared:
             m.d.comb += out.shared.eq(codes[self.output.lane_bits :])
         return m
+
+    def _moved(self, m, beat, n) -> Signal:
+        """The codes of a beat of input `n` as those of the output."""
+        factors, offsets = self.op.moves(len(self.inputs))
+        moved = Signal(payload(self.output), name=f"moved_{n}")
+        if self.output.shared:
+            # What is added to codes of blocks is added to their scale alone.
+            m.d.comb += moved.lanes.eq(beat.lanes)
+            m.d.comb += moved.shared.eq(beat.shared + (offsets[n] >> self.output.bits))
+        else:
+            for lane in range(self.output.lanes):
+                m.d.comb += moved.lanes[lane].eq(beat.lanes[lane] * factors[n] + offsets[n])
+        return moved.as_value()[: self.output.data_bits]
 
 
 JOINS = {Add: Sum, Concat: Beside, Multiply: Product}

@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from hwgen.errors import HwgenError
 from hwgen.formats import ROUNDING, Bipolar, Blocked, Codes, Int, Real
-from hwgen.formats.grid import grid_range, ladder, on_grid
-from hwgen.golden.depthwise import depthwise_kernel
+from hwgen.formats.grid import ladder, on_grid
+from hwgen.golden.grouped import grouped_kernel
 from hwgen.golden.packed import packed_columns, unpacked
 from hwgen.golden.singles import fix_kernel, fp32_kernel
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import Array, Graph, Node, TensorType
-from hwgen.ops import Add, Concat, Depthwise, Fix, MatVec, Multiply, Pool, Requantize, Thresholds, Window, integer_range
+from hwgen.ops import Add, Concat, Fix, Grouped, MatVec, Pool, Requantize, Thresholds, Window, integer_range
 from hwgen.ops.window import windows
 
 Carrier = npt.NDArray[Any]
@@ -180,10 +180,7 @@ def _magnitude(node: Node, graph: Graph) -> int:
     x = graph.types[node.inputs[0]]
     if isinstance(node.op, Add):
         inputs = [graph.types[tensor] for tensor in node.inputs]
-        ends = [
-            factor * max(map(abs, grid_range(fmt)))
-            for factor, fmt in zip(node.op.factors, node.op.formats, strict=True)
-        ]
+        ends = [max(map(abs, pair)) for pair in node.op.ends]
         return max(sum(ends), *(max(map(abs, x.codes_format.code_range)) for x in inputs))
     if not isinstance(node.op, MatVec) or node.op.accumulator == "fp32":
         codes = graph.types[node.output].codes_format
@@ -200,14 +197,12 @@ def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
         return _add_kernel(node.op, carrier)
     if isinstance(node.op, Concat):
         return node.op.run
-    if isinstance(node.op, Multiply):
-        return _multiply_kernel(node.op, carrier)
     if isinstance(node.op, MatVec) and node.op.accumulator == "fp32":
         return fp32_kernel(node.op, carrier)
     if isinstance(node.op, Fix):
         return fix_kernel(node.op, carrier)
-    if isinstance(node.op, Depthwise):
-        return depthwise_kernel(node.op, carrier)
+    if isinstance(node.op, Grouped):
+        return grouped_kernel(node.op, x, carrier, _carrier(_magnitude(node, graph)))
     if isinstance(node.op, MatVec):
         return _matvec_kernel(node.op, x, carrier, _carrier(_magnitude(node, graph)))
     if isinstance(node.op, Thresholds):
@@ -219,7 +214,7 @@ def _kernel(node: Node, graph: Graph, carrier: Kind) -> Kernel:
     if isinstance(node.op, Pool) and node.op.input_format is None:
         return node.op.run
     op = node.op
-    return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
+    return lambda *values: op.run(*(np.asarray(value, dtype=np.int64) for value in values)).astype(carrier)
 
 
 def _on_codes(op: MatVec, x: TensorType) -> tuple[Codes, Codes]:
@@ -272,10 +267,6 @@ def _add_kernel(op: Add, carrier: Kind) -> Kernel:
         return total
 
     return kernel
-
-
-def _multiply_kernel(op: Multiply, carrier: Kind) -> Kernel:
-    return lambda *values: op.run(*(np.asarray(value, dtype=np.int64) for value in values)).astype(carrier)
 
 
 def _window_kernel(op: Window, x: TensorType) -> Kernel:

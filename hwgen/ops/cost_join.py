@@ -23,14 +23,14 @@ JOINS = (Add, Concat, Multiply)
 def join_lanes(node: Node, inputs: Sequence[TensorType], come: Sequence[int]) -> int:
     """Lanes of a join behind streams of `come` lanes: as many as the widest of them has, so that it keeps their pace.
 
-    Tensors side by side have lanes that divide the channels of all: the fewest of those that are no fewer.
+    Lanes divide blocks, and tensors side by side have lanes that divide the channels of all: the fewest of those that
+    are no fewer.
     """
     widest = max(come)
+    sizes = [x.format.block.size for x in inputs if isinstance(x.format, Blocked)]
     if isinstance(node.op, Add | Multiply):
-        return widest
-    whole = math.gcd(*(x.channels for x in inputs))
-    fmt = inputs[0].format
-    whole = math.gcd(whole, fmt.block.size) if isinstance(fmt, Blocked) else whole
+        return math.gcd(widest, *sizes)
+    whole = math.gcd(*(x.channels for x in inputs), *sizes)
     return next(n for n in range(1, whole + 1) if whole % n == 0 and (n >= widest or n == whole))
 
 

@@ -13,8 +13,8 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Affine, Dense, Depthwise, DepthwiseDense, MatVec, Quantize
-from hwgen.ops.join import Add, Multiply, aligned, product_of
+from hwgen.ops import Affine, Dense, Grouped, GroupedDense, MatVec, Quantize
+from hwgen.ops.join import Add, Concat, aligned, beside, product_of
 from hwgen.ops.matvec import ACCUMULATORS
 from hwgen.passes.blocks import narrowed
 from hwgen.passes.branches import along, each_chain
@@ -102,10 +102,10 @@ def _joined(node: Node, types: tuple[TensorType, ...]) -> Node:
     for tensor, kind in zip(node.inputs, types, strict=True):
         if kind.format is None:
             raise refused(node, f"its input {tensor!r} is real numbers: no quantizer stands directly ahead of it")
-    if not isinstance(node.op, Add | Multiply):
-        return node
     try:
-        return replace(node, op=aligned(types) if isinstance(node.op, Add) else product_of(types))
+        if isinstance(node.op, Add):
+            return replace(node, op=aligned(types, node.op.weights))
+        return replace(node, op=beside(types) if isinstance(node.op, Concat) else product_of(types))
     except HwgenError as error:
         raise refused(node, f"of {' and '.join(map(repr, node.inputs))}: {error}") from error
 
@@ -117,8 +117,11 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     scale = uniform(x.scale)
     if scale is None:
         raise refused(node, "its input has a different scale in each channel")
-    if isinstance(op, DepthwiseDense) and (isinstance(x.format, Blocked) or multiplier != "exact"):
-        op = op.expanded()
+    if isinstance(op, GroupedDense) and not _stays_grouped(op, x, accumulator):
+        try:
+            op = op.expanded()
+        except HwgenError as error:
+            raise refused(node, str(error)) from error
     weight, fmt = op.weight, op.format
     if op.zero_point:
         if not isinstance(fmt, Int):
@@ -140,11 +143,21 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     input_format = None if isinstance(x.format, Int) else x.format
     if multiplier != "exact" and not (isinstance(fmt, Minifloat) and fmt == x.format):
         raise refused(node, f"{multiplier} multiplies minifloats of one format, not {fmt.name} by {x.format.name}")
-    kind = Depthwise if isinstance(op, DepthwiseDense) else MatVec
-    made = kind(weight, fmt, bias, (1.0,), input_format, multiplier, shift)
+    made = MatVec(weight, fmt, bias, (1.0,), input_format, multiplier, shift)
+    if isinstance(op, GroupedDense):
+        made = Grouped(weight, fmt, bias, (1.0,), input_format, multiplier, shift, groups=op.groups, taps=op.taps)
     # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
     unit = 2.0 ** made.unit(x)
     return replace(made, scale=tuple(scale * s * unit for s in op.scale))
+
+
+def _stays_grouped(op: GroupedDense, x: TensorType, accumulator: str) -> bool:
+    """Whether there is a unit for these groups: none where blocks reach across them, or add up in FP32."""
+    channels = op.weight.shape[1] // op.taps
+    sizes = [fmt.block.size for fmt in (x.format, op.format) if isinstance(fmt, Blocked)]
+    if isinstance(x.format, Blocked) and accumulator != "exact":
+        return False
+    return not any(channels % size for size in sizes)
 
 
 def _common_zeros(worth: npt.NDArray[np.int64]) -> int:

@@ -5,12 +5,15 @@ import pytest
 
 from hwgen import gateware, golden, ops
 from hwgen.errors import HwgenError
-from hwgen.formats import Block, Blocked, get
+from hwgen.formats import get
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
 from hwgen.ops.join import product_of
 from tests.gateware.bench import random_codes, stream
+from tests.gateware.test_blocks import blocked
 from tests.gateware.test_branches import U2, Net, defined
+
+MX = blocked("mxfp4", size=4)
 
 
 def product(net, name, *tensors):
@@ -55,17 +58,17 @@ def test_networks_keep_their_codes_and_times(make, rng):
     assert cost.estimate(graph, folding).lut
 
 
-@pytest.mark.parametrize(("a", "b"), [("int8", "uint4"), ("e2m1", "e4m3"), ("bipolar", "int3")])
+@pytest.mark.parametrize(("a", "b"), [("int8", "uint4"), ("e2m1", "e4m3"), ("bipolar", "int3"), ("mx", "int3")])
 def test_products_of_formats(a, b, rng):
-    kinds = [TensorType((6,), get(a), (0.5,)), TensorType((6,), get(b), (0.25,), 3 if b == "uint4" else 0)]
+    first = MX if a == "mx" else get(a)
+    kinds = [TensorType((8,), first, (0.5,)), TensorType((8,), get(b), (0.25,), 3 if b == "uint4" else 0)]
     op = product_of(tuple(kinds))
-    codes = [random_codes(kind.format, (5, 6), rng) for kind in kinds]
+    codes = [random_codes(kind.format, (5, 8), rng) for kind in kinds]
     codes = [np.where(kind.format.is_number(c), c, 0) for kind, c in zip(kinds, codes, strict=True)]
     real = kinds[0].decode(codes[0]) * kinds[1].decode(codes[1])
     np.testing.assert_array_equal(op.infer(*kinds).decode(op.run(*codes)), real)
 
 
-MX = Blocked(Block(get("e2m1"), get("mxfp4").scale, 4))
 INT = TensorType((4,), get("int4"))
 REFUSED = {
     "formats": (lambda: ops.Multiply((get("int4"),), (0,)), "a product has two formats and zero points, not 1 and 1"),
@@ -85,10 +88,6 @@ REFUSED = {
     "wide": (
         lambda: product_of((TensorType((4,), get("e5m2")), TensorType((4,), get("e5m2")))),
         r"products of e5m2, e5m2 take \d+ bits; at most 62 are carried",
-    ),
-    "blocks": (
-        lambda: product_of((TensorType((4,), MX), INT)),
-        "a product of .* codes is not supported: their blocks have scales of their own",
     ),
 }
 

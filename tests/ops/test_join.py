@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hwgen.formats.block import Block
 from hwgen.ir import TensorType
 from hwgen.ir.op import op_from_json, op_to_json
 from hwgen.ops import OPS, Add, Concat
-from hwgen.ops.join import aligned
+from hwgen.ops.join import aligned, beside
 from hwgen.passes.blocks import scales_of
 
 U4 = Int(4, is_signed=False)
@@ -26,6 +27,10 @@ def kind(
     return TensorType(shape, fmt, scale if isinstance(scale, tuple) else (scale,), zero)
 
 
+def moved(fmt: Blocked, low: int, high: int) -> Blocked:
+    return Blocked(replace(fmt.block, scale=scales_of(low, high)))
+
+
 SUMS = {
     "equal": ((kind(U4, 0.375), kind(U4, 0.375)), (1, 1)),
     "powers of two": ((kind(U4, 0.25), kind(Int(5), 2.0)), (1, 8)),
@@ -33,6 +38,8 @@ SUMS = {
     "zero points": ((kind(U4, 0.5, 3), kind(U4, 0.5, 8)), (1, 1)),
     "per channel": ((kind(U4, (0.5, 1.0, 3.0)), kind(U4, (1.0, 2.0, 6.0))), (1, 2)),
     "minifloats": ((kind(scalar("e2m1"), 0.5), kind(Int(6), 0.5)), (1, 2)),
+    "blocks": ((kind(MX, shape=(32,)), kind(moved(MX, -19, -12), shape=(32,))), (1 << 16, 1)),
+    "blocks and integers": ((kind(MX, shape=(32,)), kind(Int(6), 0.5, shape=(32,))), (1, 8)),
     "bipolar": ((kind(Bipolar(), 0.5), kind(Bipolar(), 0.5)), (1, 1)),
 }
 
@@ -60,7 +67,11 @@ SUMS_REFUSED = [
     ((kind(U4, 0.1), kind(U4, 0.3)), "no whole factors up to 65536 align them: 0.1, 0.3"),
     ((kind(U4, (0.5, 1.0, 2.0)), kind(U4, 1.0)), "do not match, and no whole factors up to 65536 align them: 0.5 and"),
     ((kind(scalar("e4m3"), 1.0, 2), kind(U4)), "e4m3 codes have no zero point, not 2"),
-    ((kind(MX, shape=(32,)),) * 2, "codes is not supported: their blocks"),
+    (
+        (kind(moved(MX, 0, 31), shape=(32,)), kind(moved(MX, -40, -33), shape=(32,))),
+        "sums of blocked<block<e2m1,ue5m0b0_nosub,32>>, blocked<block<e2m1,ue3m0b40_nosub,32>> take 76 bits; at most",
+    ),
+    ((TensorType((32,), MX, (1.0,), 1),) * 2, "codes have no zero point, not 1"),
     ((kind(scalar("fp32")), kind(U4)), "numbers of fp32 take 278 bits on a common grid"),
 ]
 
@@ -75,8 +86,13 @@ def test_sums_check_what_they_are_given() -> None:
     two = Add((1, 2), (U4, U4))
     with pytest.raises(HwgenError, match="as many factors as formats, not 2 and 1"):
         Add((1, 2), (U4,))
-    with pytest.raises(HwgenError, match=r"two or more factors of 1 to 65536, not \(0, 1\)"):
-        Add((0, 1), (U4, U4))
+    for factors in ((0, 1), (1, 65537), (1, 1 << 62)):
+        with pytest.raises(HwgenError, match=r"two or more factors of 1 to 65536, or less than 0, not \("):
+            Add(factors, (U4, U4))
+    with pytest.raises(HwgenError, match=r"the weights of a sum are finite and not 0, not \(1.0, 0.0\)"):
+        Add(weights=(1.0, 0.0))
+    with pytest.raises(HwgenError, match="a sum of 2 tensors has no 3 weights"):
+        Add(weights=(1.0, 1.0, 1.0)).infer(kind(U4), kind(U4))
     with pytest.raises(HwgenError, match="branches meet in twos or more"):
         Add().infer(kind(U4))
     with pytest.raises(HwgenError, match=r"tensors of one shape, not of \(3,\), \(4,\)"):
@@ -92,17 +108,49 @@ def test_real_sums_stay_real() -> None:
     np.testing.assert_array_equal(Add().run(np.ones((2, 3)), np.full((2, 3), 0.5)), np.full((2, 3), 1.5))
 
 
-def test_tensors_stand_side_by_side() -> None:
-    x, y = kind(U4, 0.5, 1, (2, 2, 3)), kind(U4, 0.5, 1, (2, 2, 1))
-    assert Concat().infer(x, y) == kind(U4, 0.5, 1, (2, 2, 4))
-    assert Concat().infer(TensorType((2, 2, 3)), y).format is None
+BESIDE = {
+    "equal": ((kind(U4, 0.5, 1, (2, 2, 3)), kind(U4, 0.5, 1, (2, 2, 1))), None, (), ()),
+    "real numbers of one type": ((kind(scalar("e2m1"), 0.5), kind(scalar("e2m1"), 0.25)), None, (), ()),
+    "integers": ((kind(U4, 0.5), kind(Int(6), 0.5)), "int6", (1, 1), (0, 0)),
+    "zero points": ((kind(U4, 0.5, 3), kind(U4, 0.5, -8)), "uint5", (1, 1), (0, 11)),
+    "scales": ((kind(U4, 0.5), kind(U4, 0.75)), "uint6", (2, 3), (0, 0)),
+    "odd scales": ((kind(U4, 0.1), kind(U4, 0.3)), "uint4", (1, 1), (0, 0)),
+    "blocks": (
+        (kind(MX, shape=(32,)), kind(moved(MX, -5, 2), shape=(64,))),
+        "blocked<block<e2m1,ue4m0b5_nosub,32>>",
+        (1, 1),
+        (32, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_tensors_stand_side_by_side(name: str) -> None:
+    types, fmt, factors, offsets = BESIDE[name]
+    op = op_from_json(op_to_json(beside(types)), OPS)
+    assert isinstance(op, Concat)
+    assert (op.format.name if op.format else None, op.factors, op.offsets) == (fmt, factors, offsets)
+    rng = np.random.default_rng(0)
+    reals = [rng.normal(0, 3, (7, *x.shape)) for x in types]
+    codes = [x.encode(real) for x, real in zip(types, reals, strict=True)]
+    want = np.concatenate([x.decode(one) for x, one in zip(types, codes, strict=True)], axis=-1)
+    y = op.infer(*types)
+    np.testing.assert_allclose(y.decode(op.run(*codes)), want, rtol=1e-15)
+    assert y.codes_format.is_number(op.run(*codes)).all()
+
+
+def test_what_does_not_stand_side_by_side() -> None:
+    x = kind(U4, 0.5, 1, (2, 2, 3))
+    assert Concat().infer(TensorType((2, 2, 3)), x).format is None
+    # Until it is frozen: then codes are brought to one type.
+    assert Concat().infer(x, kind(Int(5), 0.5, 1, (2, 2, 3))).format is None
     with pytest.raises(HwgenError, match=r"are not side by side: only channels may differ"):
         Concat().infer(x, kind(U4, shape=(2, 1, 3)))
-    with pytest.raises(
-        HwgenError, match=r"one format and one scale, not uint4 of scale 0\.5, zero point 1; uint4 of scale 1"
-    ):
-        Concat().infer(x, kind(U4, 1.0, 1, (2, 2, 3)))
-    blocks = kind(MX, shape=(32,))
-    assert Concat().infer(blocks, blocks).channels == 64
+    with pytest.raises(HwgenError, match=r"a factor and an offset each, not \(1, 2\) and \(0,\)"):
+        Concat(U4, (1, 2), (0,))
+    with pytest.raises(HwgenError, match=r"one zero point, not \[1, 2\]"):
+        Concat(U4, (1, 2), (0, 0)).infer(x, x)
     with pytest.raises(HwgenError, match=r"blocks of 32 do not divide \[32, 16\] channels"):
-        Concat().infer(blocks, kind(MX, shape=(16,)))
+        Concat().infer(kind(MX, shape=(32,)), kind(MX, shape=(16,)))
+    with pytest.raises(HwgenError, match="or are integers, or blocks of one kind, not uint4, e2m1"):
+        beside((kind(U4), kind(scalar("e2m1"))))
