@@ -151,7 +151,7 @@ def generate(folder: Path | str, on_line: child.OnLine | None = None, timeout: f
         program = python()
     except ToolMissingError as error:
         raise ToolMissingError(f"{error}; the project in {folder} is written, without FINN's RTL") from error
-    for old in ("finn", "rtl"):
+    for old in ("finn", "rtl", "synthesis"):
         shutil.rmtree(folder / old, ignore_errors=True)
     (folder / "nodes.json").unlink(missing_ok=True)
     command: list[str | Path] = [program, "-P", _DRIVER, "front", folder.absolute()]
@@ -271,21 +271,26 @@ def stand_ins(folder: Path | str) -> list[str]:
     return [entry["name"] for entry in nodes if entry["kind"] in finn_stitch.STAND_INS]
 
 
-def synthesis(folder: Path | str) -> tuple[list[Path], str]:
+def synthesis(folder: Path | str, top: str = finn_stitch.TOP) -> tuple[list[Path], str]:
     """(files, top): FINN's RTL as one plain Verilog file, which Yosys reads without a plugin.
 
-    DSP48E2s and LUT6_2s that FINN instantiates stay what they are. Raises ToolFailedError, log rtl/yosys.log.
+    top: the whole, or one of its modules with what is in it. DSP48E2s and LUT6_2s that FINN instantiates stay what
+    they are. Raises ToolFailedError, log synthesis/yosys.log.
     """
     rtl = Path(folder) / "rtl"
     if not (rtl / "accel.sv").is_file():
         raise HwgenError(f"{folder} holds no RTL of FINN: {rtl / 'accel.sv'} is missing")
-    target = rtl / "synthesis.v"
+    out = Path(folder) / "synthesis"
+    target = out / f"{top}.v"
     if not target.is_file():
-        sources = finn_stitch.files(Path(folder))
-        write_atomic(rtl / "blackboxes.v", finn_stitch.blackboxes())
-        yosys.run_script(finn_stitch.flatten_script(sources), log=rtl / "yosys.log", cwd=rtl)
-        (rtl / "synthesis.tmp.v").rename(target)
-    return [target], finn_stitch.TOP
+        out.mkdir(exist_ok=True)
+        write_atomic(out / "blackboxes.v", finn_stitch.blackboxes())
+        sources = [out.absolute() / "blackboxes.v", *(path.absolute() for path in finn_stitch.files(Path(folder)))]
+        made = out.absolute() / f"{top}.tmp.v"
+        # Names of memories are relative to rtl/.
+        yosys.run_script(finn_stitch.flatten_script(sources, top, made), log=out / "yosys.log", cwd=rtl)
+        made.rename(target)
+    return [target], top
 
 
 def estimates(folder: Path | str) -> dict[str, Figure]:

@@ -234,11 +234,11 @@ def blackboxes() -> str:
     return "\n".join(found) + "\n"
 
 
-def flatten_script(sources: Sequence[Path]) -> str:
-    """A Yosys script that makes synthesis.tmp.v of `sources` and blackboxes.v, all of which stand in one folder."""
-    names = " ".join(quote(path.name) for path in sources)
+def flatten_script(sources: Sequence[Path], top: str, made: Path) -> str:
+    """A Yosys script that makes plain Verilog, `made`, of the module `top` of `sources` and what is in it."""
+    names = " ".join(quote(path) for path in sources)
     return f"""\
-read_slang --top {TOP} -DSYNTHESIS --single-unit --ignore-assertions blackboxes.v {names}
-hierarchy -top {TOP}
-write_verilog -noattr synthesis.tmp.v
+read_slang --top {top} -DSYNTHESIS --single-unit --ignore-assertions {names}
+hierarchy -top {top}
+write_verilog -noattr {quote(made)}
 """
