@@ -89,7 +89,8 @@ def compile(  # noqa: A001  (the command's name)
         cli_backends.compile_project(made, out, as_json, backend)
         return
     data = inputs.read_data(input, model)
-    made.write(out, data.x if data else None, frames or 16, seed)
+    with console.progress("emitting Verilog, test bench and vectors"):
+        made.write(out, data.x if data else None, frames or 16, seed)
     if as_json:
         console.print_json(made.manifest())
         return

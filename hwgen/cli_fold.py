@@ -34,7 +34,8 @@ def fold(
     from hwgen.tools.files import write_atomic
 
     wish, board = design.wanted(), design.board_at()
-    choice = choose(design.graph(model), board, wish, design.fps, design.budget)
+    with console.progress(f"reading and folding {model}"):
+        choice = choose(design.graph(model), board, wish, design.fps, design.budget)
     drawn = _plot(choice) if plot else ""
     if out:
         rows = [f"  {json.dumps(name)}: {json.dumps(one.to_json())}" for name, one in choice.folding.items()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from hwgen import console
 from hwgen.errors import HwgenError
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class Design:
         from hwgen import compiler
 
         wish = self.wanted()
-        return compiler.compile(self.graph(model), self.board_at(), wish, root, fps=self.fps, budget=self.budget)
+        with console.progress(f"reading and folding {model}"):
+            return compiler.compile(self.graph(model), self.board_at(), wish, root, fps=self.fps, budget=self.budget)
 
 
 def design_options(board: str = "ulx3s") -> Callable[[Callable[..., None]], Callable[..., None]]:

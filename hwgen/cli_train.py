@@ -1,4 +1,4 @@
-"""`hwgen train`, `hwgen quantize` and `hwgen data`: training, quantizing after it, and the real images for both."""
+"""`hwgen train`, `quantize`, `import` and `data`: training, quantizing after it, modules of users, and real images."""
 
 from __future__ import annotations
 
@@ -129,6 +129,35 @@ def quantize(
     console.out.print(f"network and data: {result['graph']}, .npz")
 
 
+def import_(
+    model: Annotated[
+        str, typer.Argument(help="FILE.py:FUNCTION, a module in a .pt file, a folder of hwgen train, or a zoo network.")
+    ],
+    input: Annotated[  # noqa: A002  (the option's name)
+        Path | None,
+        typer.Option("--input", "-i", help=".npy or .npz of real frames x (and y), if not the model's own."),
+    ] = None,
+    frames: Annotated[int | None, typer.Option("--frames", "-n", min=1, help="At most so many frames.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder; build/NAME without it.")] = None,
+) -> None:
+    """Read a Brevitas module; writes NAME.graph.json and NAME.npz (frames, and what the module gives for them).
+
+    FUNCTION takes nothing and gives (module, x) or (module, x, y): the module, real frames, their labels. NAME.onnx is
+    written too where Brevitas can export the module. A .pt file is a pickle, which runs code that is in it.
+    """
+    from hwgen.quant.train import hush
+
+    hush()
+    from hwgen import inputs, modules
+
+    with console.progress(f"reading {model}"):
+        written = modules.import_module(model, input, frames, out)
+    console.out.print(f"network: {written.graph}")
+    place = str(written.graph).removesuffix(inputs.GRAPH)
+    console.out.print(f"frames: {len(written.logits)} in {place}.npz")
+    console.out.print(f"not in QONNX: {written.qonnx}" if written.qonnx else f"network in QONNX: {place}.onnx")
+
+
 def data(
     names: Annotated[list[str] | None, typer.Argument(help="mnist, fashion-mnist; both without a name.")] = None,
 ) -> None:
@@ -145,4 +174,5 @@ def add_to(app: typer.Typer) -> None:
     """Give the command line these commands."""
     app.command()(train)
     app.command()(quantize)
+    app.command("import")(import_)
     app.command()(data)

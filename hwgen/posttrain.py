@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import copy
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from hwgen import inputs, models, passes
+from hwgen import inputs
 from hwgen.errors import HwgenError
-from hwgen.frontends.brevitas import from_brevitas
+from hwgen.modules import CALIBRATION, Source, check_frames, outputs, read_module, write_network
 from hwgen.quant.ptq import METHODS, ptq
-from hwgen.quant.qonnx import write_qonnx
-from hwgen.quant.train import recorded, write_arrays
-from hwgen.quant.trainer import forward
-
-CALIBRATION = 512
-"""Frames that scales and roundings are found on."""
 
 
 def quantize_file(
@@ -46,64 +38,26 @@ def quantize_file(
         raise HwgenError(f"unknown method {method!r}: one of {', '.join(METHODS)}")
     data = inputs.read_data(calib, calib)
     assert data is not None
-    if not np.isfinite(data.x).all():
-        frame = int(np.argwhere(~np.isfinite(data.x))[0][0])
-        raise HwgenError(f"frame {frame} of {calib} holds NaN or infinity")
-    x = torch.from_numpy(np.ascontiguousarray(data.x, dtype=np.float32))
+    check_frames(str(calib), data.x)
     module = read_module(model)
     name = f"{Path(model).stem}-{weight}"
-    folder = out or Path("build") / name
+    before = outputs(module, data.x, f"{model}, on {calib},")
+    example = data.x[:CALIBRATION]
+    chosen: Any = {"method": method, **options}
     with torch.no_grad():
-        before = _run(module, x, model, calib)
-        chosen: Any = {"method": method, **options}
-        found = ptq(copy.deepcopy(module), x[:CALIBRATION], weight, activation, **chosen)
-        with recorded(found) as quantized:
-            logits = np.asarray(forward(found, x), dtype=np.float32)
-    graph = from_brevitas(found, x[:CALIBRATION].numpy(), name)
-    passes.freeze(graph)
-    folder.mkdir(parents=True, exist_ok=True)
-    arrays = {"x": data.x, "logits": logits} | ({} if data.y is None else {"y": data.y})
-    arrays |= {f"quantized_{k}": array for k, array in enumerate(quantized.arrays())}
-    write_arrays(folder / f"{name}.npz", arrays)
-    inputs.write_graph(folder / f"{name}{inputs.GRAPH}", graph)
-    refused = write_qonnx(folder / f"{name}.onnx", found, x[:1])
+        calibration = torch.from_numpy(np.ascontiguousarray(example, dtype=np.float32))
+        found = ptq(copy.deepcopy(module), calibration, weight, activation, **chosen)
+    written = write_network(out or Path("build") / name, Source(name, found, data.x, data.y, example))
     return {
-        "graph": str(folder / f"{name}{inputs.GRAPH}"),
+        "graph": str(written.graph),
         "weight": weight,
         "activation": activation,
         "method": method,
-        "qonnx": refused,
-        "frames": len(x),
+        "qonnx": written.qonnx,
+        "frames": len(data.x),
         "float_accuracy": _accuracy(before, data.y),
-        "quantized_accuracy": _accuracy(logits, data.y),
+        "quantized_accuracy": _accuracy(written.logits, data.y),
     }
-
-
-def read_module(place: str) -> nn.Module:
-    """A trained module in eval mode from a .pt file, a folder of `hwgen train`, or a name of the zoo.
-
-    A .pt file is unpickled, which runs code that is in it. Raises HwgenError for anything else.
-    """
-    path = Path(place)
-    if path.suffix != ".pt":
-        module: nn.Module = models.load(place)
-        return module
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=False)
-    except OSError as error:
-        raise HwgenError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError, ImportError) as error:
-        raise HwgenError(f"{path} holds no module that can be read here: {error}") from error
-    if not isinstance(found, nn.Module):
-        raise HwgenError(f"{path} holds a {type(found).__name__}; a whole module is needed: torch.save(model, path)")
-    return found.eval()
-
-
-def _run(module: nn.Module, x: torch.Tensor, model: str, calib: Path) -> np.ndarray[Any, Any]:
-    try:
-        return np.asarray(forward(module, x))
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise HwgenError(f"{model} does not run on the frames {tuple(x.shape)} of {calib}: {error}") from error
 
 
 def _accuracy(outputs: np.ndarray[Any, Any], labels: Any) -> float | None:

@@ -17,7 +17,20 @@ from hwgen.tools.files import write_atomic
 from tests.conftest import random_mlp
 from tests.passes.test_fp32 import network
 
-COMMANDS = ("train", "fold", "compile", "build", "verify", "run", "report", "bitstream", "flash", "boards", "formats")
+COMMANDS = (
+    "train",
+    "import",
+    "fold",
+    "compile",
+    "build",
+    "verify",
+    "run",
+    "report",
+    "bitstream",
+    "flash",
+    "boards",
+    "formats",
+)
 
 
 class Ended:
@@ -184,7 +197,7 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
         (("run", "graph.json", "x.npy", "-o", "y.npy", "--on", "usb:1"), 1, "the network takes (frames, 8)"),
         (("verify", "graph.json", "--input", "x.npy"), 1, "the network takes (frames, 8)"),
         (("verify", "graph.json", "--board", "ultra96", "--uart", "1"), 1, "ultra96 has no UART: only boards with one"),
-        (("train", "none.py"), 1, "none.py: there is no such recipe"),
+        (("train", "none.py"), 1, "none.py: there is no such file"),
     ],
 )
 def test_errors_are_one_message(hwgen, model: Graph, tmp_path: Path, words, code: int, message: str) -> None:  # type: ignore[no-untyped-def]

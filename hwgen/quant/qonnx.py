@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +32,28 @@ def write_qonnx(path: Path, model: Any, example: Any) -> str | None:
         return refused
     with tempfile.TemporaryDirectory() as work:
         exported = Path(work) / "network.onnx"
-        # The exporter announces its steps on stdout, which belongs to our own output; where it fails it leaves the
-        # module in its own mode. It fails in any of these ways; its reason is handed on.
+        # Where the exporter fails it leaves the module in its own mode. It fails in any of these ways; its reason is
+        # handed on.
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with _silence():
                 _exporter().export(copy.deepcopy(model), example, str(exported), dynamo=True)
         except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, AssertionError) as error:
             path.unlink(missing_ok=True)
             return f"Brevitas does not export it: {_root(error)}"
         write_atomic(path, onnx.load(exported).SerializeToString())
     return None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter announces its steps on stdout, which belongs to our own output; where it fails it logs pages."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _not_in_qonnx(model: Any) -> str | None:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -68,16 +69,7 @@ class Trained:
 
 def load_recipe(path: Path) -> Job:
     """The Python file `path`, which must define model(), data(), NAME, EPOCHS, BATCH and LEARNING_RATE."""
-    if not path.is_file():
-        raise HwgenError(f"{path}: there is no such recipe")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise HwgenError(f"{path}: a recipe is a Python file")
-    recipe = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(recipe)
-    except ImportError as error:
-        raise ToolMissingError(f"{path}: {error}; training needs the extra hwgen[train]") from error
+    recipe = load_python(path)
     if missing := [name for name in RECIPE if not hasattr(recipe, name)]:
         raise HwgenError(f"{path}: a recipe defines {', '.join(RECIPE)}; {', '.join(missing)} is missing")
     values = {
@@ -89,6 +81,21 @@ def load_recipe(path: Path) -> Job:
         "learning_rate": recipe.LEARNING_RATE,
     }
     return Job(make_config(str(path), values), recipe.model, recipe.data)
+
+
+def load_python(path: Path) -> ModuleType:
+    """The Python file `path`, run as a module; raises HwgenError if there is none, ToolMissingError for its imports."""
+    if not path.is_file():
+        raise HwgenError(f"{path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise HwgenError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        raise ToolMissingError(f"{path}: {error}; training needs the extra hwgen[train]") from error
+    return module
 
 
 def train(job: Job, folder: Path, progress: Progress | None = None, restart: bool = False) -> Trained | None:

@@ -79,8 +79,8 @@ def test_recipes_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "lacks.py").write_text("import no_such_package")
     (tmp_path / "half.py").write_text("NAME = 'half'\nEPOCHS = 1\nBATCH = 2\n")
     for name, error, message in (
-        ("none.py", HwgenError, r"none.py: there is no such recipe"),
-        ("a.txt", HwgenError, r"a.txt: a recipe is a Python file"),
+        ("none.py", HwgenError, r"none.py: there is no such file"),
+        ("a.txt", HwgenError, r"a.txt is not a Python file"),
         ("lacks.py", ToolMissingError, r"lacks.py: No module named 'no_such_package'; training needs the extra"),
         ("half.py", HwgenError, r"half.py: a recipe defines model, .*; model, data, LEARNING_RATE is missing"),
     ):
