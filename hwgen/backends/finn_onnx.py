@@ -262,6 +262,8 @@ def thresholds(op: Thresholds | Requantize, x: TensorType) -> tuple[Codes, int, 
     assert isinstance(op.format, Int | Fixed)
     if isinstance(op, Thresholds):
         return np.array(op.thresholds), int(op.first), op.format
+    if (op.multiplier < 0).any():
+        raise HwgenError("FINN's thresholds rise, and behind a multiplier below 0 codes fall")
     low, high = integer_range(x)
     ends = op.run(np.repeat(np.array([[low], [high]]), x.channels, axis=1))
     first, steps = int(ends[0].min()), int(ends[1].max() - ends[0].min())

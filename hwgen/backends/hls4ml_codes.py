@@ -91,7 +91,7 @@ def requantize(name: str, op: Requantize, x: TensorType, y: TensorType) -> Layer
     rows = max(part.size for part in parameters)
     multipliers, offsets, shifts = (np.broadcast_to(part, (rows,)) for part in parameters)
     reach = max(-low, high)
-    worst = max(reach * int(m) + abs(int(b)) for m, b in zip(multipliers, offsets, strict=True))
+    worst = max(reach * abs(int(m)) + abs(int(b)) for m, b in zip(multipliers, offsets, strict=True))
     product_bits = worst.bit_length() + 1
     return Layer(
         name,

@@ -22,8 +22,9 @@ class Lane:
 
     def bounds(self, low: int, high: int) -> tuple[int, int]:
         """Bounds of x * multiplier + offset; Python integers, which do not overflow."""
-        pairs = list(zip(self.multiplier.tolist(), self.offset.tolist(), strict=True))
-        return min(low * m + b for m, b in pairs), max(high * m + b for m, b in pairs)
+        pairs = zip(self.multiplier.tolist(), self.offset.tolist(), strict=True)
+        ends = [end * m + b for m, b in pairs for end in (low, high)]
+        return min(ends), max(ends)
 
 
 def round_up(mode: str, guard: Value, sticky: Value, odd: Value, negative: Value) -> Value:
@@ -49,8 +50,9 @@ class Requantize(Elementwise):
     Parameters: `op`; `x`, the type of its input tensor; `lanes`, which divide the channels.
     Ports: `i`, a stream of x; `o`, a stream of codes of as many lanes. One clock enable freezes the whole unit while
     its output beat waits.
-    Pipeline: parameters (only where a lane serves channels of different ones), product (unless all multipliers are
-    1), sum (unless all offsets are 0), shift, round, clip. Latency: beats - 1 + depth. Interval: one beat a clock.
+    Pipeline: parameters (only where a lane serves channels of different ones), product (unless all multipliers are 1),
+    sum (unless all offsets are 0), shift and round (unless no shift does anything), clip. Latency: beats - 1 + depth.
+    Interval: one beat a clock.
     """
 
     def __init__(self, op: ops.Requantize, x: TensorType, lanes: int):
@@ -60,8 +62,10 @@ class Requantize(Elementwise):
         self.lanes = [Lane(*table[:, lane].T) for lane in range(lanes)]
         self.folds = len(table)
         self.multiplies = bool((op.multiplier != 1).any())
+        self.negates = bool((np.abs(op.multiplier) == 1).all())
         self.adds = bool((op.offset != 0).any())
-        super().__init__(op, x, lanes, depth=(self.folds > 1) + self.multiplies + self.adds + 3)
+        self.shifts = bool(op.shift.any())
+        super().__init__(op, x, lanes, depth=(self.folds > 1) + self.multiplies + self.adds + 2 * self.shifts + 1)
 
     def elaborate(self, platform):
         m = Module()
@@ -83,7 +87,7 @@ class Requantize(Elementwise):
         if self.multiplies:
             low, high = Lane(parameters.multiplier, 0 * parameters.offset, parameters.shift).bounds(*self.range)
             product = Signal(range_shape(low, high), name=f"times_{lane}")
-            m.d.comb += product.eq(x * multiplier)
+            m.d.comb += product.eq(Mux(multiplier < 0, -x, x) if self.negates else x * multiplier)
             x = register(m, enable, product, f"product_{lane}")
             offset, chosen = (
                 self._later(m, enable, v, f"{n}_{lane}_0") for n, v in zip("bs", (offset, chosen), strict=True)
@@ -94,11 +98,13 @@ class Requantize(Elementwise):
             m.d.comb += total.eq(x + offset)
             x = register(m, enable, total, f"sum_{lane}")
             chosen = self._later(m, enable, chosen, f"s_{lane}_1")
-        whole, up = self._shift(m, enable, x, chosen, shifts, parameters, lane)
-        worth = whole + up + self.op.zero_point
-        worth = register(m, enable, worth, f"rounded_{lane}")
+        if self.shifts:
+            whole, up = self._shift(m, enable, x, chosen, shifts, parameters, lane)
+            x = register(m, enable, whole + up + self.op.zero_point, f"rounded_{lane}")
+        else:
+            x = x + self.op.zero_point
         clipped = Signal(lane_shape(self.output), name=f"clip_{lane}")
-        m.d.comb += clipped.eq(Mux(worth < self.op.low, self.op.low, Mux(worth > self.op.high, self.op.high, worth)))
+        m.d.comb += clipped.eq(Mux(x < self.op.low, self.op.low, Mux(x > self.op.high, self.op.high, x)))
         return register(m, enable, clipped, f"code_{lane}")
 
     def _parameters(self, m, enable, fold, table, lane):

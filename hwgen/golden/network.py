@@ -287,7 +287,7 @@ def _window_kernel(op: Window, x: TensorType) -> Kernel:
 
 def _requantize_kernel(op: Requantize, x: TensorType, carrier: Kind) -> Kernel:
     reach = max(abs(end) for end in x.codes_format.code_range)
-    product = int((op.multiplier.astype(object) * reach + np.abs(op.offset).astype(object)).max())
+    product = int((np.abs(op.multiplier).astype(object) * reach + np.abs(op.offset).astype(object)).max())
     if carrier is np.int64 or product + abs(op.zero_point) >= EXACT[carrier]:
         return lambda value: op.run(np.asarray(value, dtype=np.int64)).astype(carrier)
     multiplier, offset = op.multiplier.astype(carrier), op.offset.astype(carrier)

@@ -156,7 +156,7 @@ def _stored(op: Thresholds) -> tuple[int, ...]:
 
 def requantize(op: Requantize, x: TensorType, lanes: int, family: Family) -> Terms:
     """A multiplication, an addition and a shift that rounds, a lane, by constants or by what ROMs hold by channel."""
-    width, factor = x.codes_format.bits, int(op.multiplier.max()).bit_length()
+    width, factor = x.codes_format.bits, int(np.abs(op.multiplier).max()).bit_length()
     multiplies, adds = bool((op.multiplier != 1).any()), bool((op.offset != 0).any())
     shifts = len(set(op.shift.tolist()))
     full = width + (factor if multiplies else 0)

@@ -18,7 +18,8 @@ from hwgen.ops.matvec import integer_range
 class Requantize(Op):
     """code[c] = clip(round((x[c] * multiplier[c] + offset[c]) / 2**shift[c]) + zero_point, low, high).
 
-    multiplier, offset, shift: integers, one or one per channel; multiplier >= 0, shift from 0 to 62.
+    multiplier, offset, shift: integers, one or one per channel; shift from 0 to 62. Behind a negative multiplier codes
+    fall as x rises.
     rounding: a name of `hwgen.formats.ROUNDING`, applied once. low, high: codes of `format`; a ReLU raises `low`.
     """
 
@@ -40,8 +41,6 @@ class Requantize(Op):
             name: np.atleast_1d(np.asarray(getattr(self, name), dtype=np.int64))
             for name in ("multiplier", "offset", "shift")
         }
-        if arrays["multiplier"].min() < 0:
-            raise HwgenError(f"a multiplier is not negative, not {arrays['multiplier'].min()}")
         if arrays["shift"].min() < 0 or arrays["shift"].max() > 62:
             raise HwgenError(f"a shift is from 0 to 62, not {arrays['shift'].min()}..{arrays['shift'].max()}")
         if not self.format.min <= self.low <= self.high <= self.format.max:
@@ -57,7 +56,7 @@ class Requantize(Op):
                 raise HwgenError(f"{size} values of {name} for {x.channels} channels")
         # Python integers: the bound itself may leave int64.
         worst = max(
-            max(abs(low), abs(high)) * int(m) + abs(int(b)) for m, b in np.broadcast(self.multiplier, self.offset)
+            max(abs(low), abs(high)) * abs(int(m)) + abs(int(b)) for m, b in np.broadcast(self.multiplier, self.offset)
         )
         if worst >= 1 << 62:
             raise HwgenError(f"the product needs {worst.bit_length() + 1} bits; at most 63 are proven")

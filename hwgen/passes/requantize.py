@@ -12,7 +12,7 @@ from hwgen.formats import Blocked, Int
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Fix, MatVec, Quantize, Requantize, Thresholds, integer_range
-from hwgen.passes.activate import activation, section, wants
+from hwgen.passes.activate import Section, activation, section, wants
 from hwgen.passes.blocks import block_quantizer
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, rebuilt, refused
@@ -53,9 +53,9 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     the exact one by at most (|accumulator| + 1) / 2**(shift + 1) output steps, so the code can differ by one, and only
     where the exact number is that close to a rounding boundary; with a zero point, ties of half_even, half_away and
     half_zero may also fall to the other side.
-    A channel whose function falls is negated in the MatVec ahead (its weights, its bias).
-    Raises UnsupportedError naming the node that is not monotonic, falls where no weights can be negated, or needs
-    a requantizer that cannot be made.
+    A channel whose function falls is negated in the MatVec ahead (its weights, its bias), or where there is none, as
+    behind a sum or a pool, by the multiplier of a requantizer.
+    Raises UnsupportedError naming the node that is not monotonic, or needs a requantizer that cannot be made.
     """
     if requantize not in CHOICES:
         raise HwgenError(f"unknown requantizer {requantize!r}: one of {', '.join(CHOICES)}")
@@ -68,19 +68,14 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
             fixed = [done.pop()] if done and isinstance(done[-1].op, Fix) else []
             source = done.pop() if done else None
             found = section(codes, waiting, node) if wants(codes, waiting) else None
-            channel_lines = list(found.pre) if found else lines(codes, waiting, node)
+            rising, sign = list(found.pre) if found else lines(codes, waiting, node), None
             if not found or not found.is_small:
-                source, channel_lines = _rising(source, channel_lines, node)
+                source, sign, rising = _rising(source, codes, rising, node)
             if source:
                 # Fixed point takes negated sums as well: it is symmetric, and of the same type.
                 codes = codes if fixed else source.op.infer(feed)
                 done += [source, *fixed]
-            if found:
-                made = activation(replace(found, x=codes, pre=tuple(channel_lines)))
-            elif isinstance(node.op.format, Blocked):
-                made = block_quantizer(codes, node, channel_lines)
-            else:
-                made = [replace(node, op=_requantizer(codes, node, channel_lines, requantize))]
+            made = _quantized(codes, node, found, rising, sign, requantize)
             for one in made[:-1]:
                 done.append(one)
                 codes = one.op.infer(codes)
@@ -95,16 +90,46 @@ def absorb_requantizers(graph: Graph, requantize: str = "auto") -> Graph:
     return rebuilt(graph, [*done, *waiting])
 
 
-def _rising(source: Node | None, channel_lines: list[Line], quantizer: Node) -> tuple[Node | None, list[Line]]:
-    """The source of the codes with those channels negated whose lines fall, and all lines rising."""
+def _quantized(
+    x: TensorType, quantizer: Node, found: Section | None, rising: list[Line], sign: Node | None, requantize: str
+) -> list[Node]:
+    """The integer nodes of a quantizer of codes `x`, of which `sign`, if given, negates some channels; lines rise."""
+    codes = sign.op.infer(x) if sign else x
+    assert isinstance(quantizer.op, Quantize)
+    if found:
+        made = activation(replace(found, x=codes, pre=tuple(rising)))
+    elif isinstance(quantizer.op.format, Blocked):
+        made = block_quantizer(codes, quantizer, rising)
+    else:
+        made = [replace(quantizer, op=_requantizer(codes, quantizer, rising, requantize))]
+    return _signed(sign, made) if sign else made
+
+
+def _rising(
+    source: Node | None, codes: TensorType, channel_lines: list[Line], quantizer: Node
+) -> tuple[Node | None, Node | None, list[Line]]:
+    """The source of the codes with those channels negated whose lines fall, else what negates them; and lines that
+    rise."""
     falls = np.array([line.slope < 0 for line in channel_lines])
-    if not falls.any():
-        return source, channel_lines
-    if source is None or not isinstance(source.op, MatVec):
-        channel = int(falls.argmax())
-        raise refused(quantizer, f"it falls as its input rises in channel {channel}, with no weights to negate")
-    source = replace(source, op=negated(source.op, falls))
-    return source, [line.flipped() if line.slope < 0 else line for line in channel_lines]
+    if not falls.any() or not isinstance(codes.format, Int):
+        return source, None, channel_lines
+    rising = [line.flipped() if line.slope < 0 else line for line in channel_lines]
+    if source is not None and isinstance(source.op, MatVec):
+        return replace(source, op=negated(source.op, falls)), None, rising
+    low, high = integer_range(codes)
+    fmt = Int.holding(min(low, -high), max(high, -low))
+    sign, zero = np.where(falls, -1, 1), np.zeros(1, dtype=np.int64)
+    op = Requantize(sign[:1] if falls.all() else sign, zero, zero, "down", fmt.min, fmt.max, fmt, codes.scale)
+    return source, Node(f"{quantizer.name}.sign", op, (), f"{quantizer.output}.sign"), rising
+
+
+def _signed(sign: Node, made: list[Node]) -> list[Node]:
+    """What is made of codes whose channels `sign` negates, for those as they are."""
+    first = made[0]
+    assert isinstance(sign.op, Requantize)
+    if isinstance(first.op, Requantize):
+        return [replace(first, op=replace(first.op, multiplier=first.op.multiplier * sign.op.multiplier)), *made[1:]]
+    return [sign, *made]
 
 
 def _requantizer(x: TensorType, quantizer: Node, channel_lines: list[Line], requantize: str) -> Requantize | Thresholds:

@@ -327,7 +327,8 @@ def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, 
             arrays = (node.op.multiplier, node.op.offset, node.op.shift)
             rows = zip(*(np.broadcast_to(a, (channels,)).tolist() for a in arrays), strict=True)
             return {
-                c: (unit * m / (1 << shift), unit * b / (1 << shift), rounding) for c, (m, b, shift) in enumerate(rows)
+                c: (unit * abs(m) / (1 << shift), unit * b / (1 << shift), rounding)
+                for c, (m, b, shift) in enumerate(rows)
             }
     return {}
 

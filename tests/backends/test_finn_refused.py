@@ -30,6 +30,11 @@ def project(tmp_path: Path) -> Path:
     [
         ([("g", ops.ArgMax())], Int(4), r"node 'g' \(ArgMax\): FINN has no RTL for this operation"),
         (
+            [("r", ops.Requantize(-1, 0, 0, "down", -8, 7, Int(4)))],
+            Int(3),
+            r"node 'r' \(Requantize\): FINN's thresholds rise, and behind a multiplier below 0 codes fall",
+        ),
+        (
             [("fc", MatVec(np.array([[1, 2]]), scalar("e2m1")))],
             Int(4),
             r"node 'fc' \(MatVec\): FINN carries integer weights, not e2m1, which it would drop without a word",

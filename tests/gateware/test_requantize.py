@@ -57,6 +57,16 @@ def test_stages_that_do_nothing_are_left_out():
     assert (plain.depth, full.depth) == (3, 6)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_negative_multipliers_and_signs(lanes, rng):
+    x = TensorType((4,), Int(5))
+    codes = random_codes(x.format, (8, 4), rng)
+    signs = ops.Requantize([-1, 1, 1, -1], [0], [0], "down", -16, 16, Int(6))
+    run(signs, x, lanes, codes, stalls=SOME)
+    assert Requantize(signs, x, lanes).depth == 3
+    run(ops.Requantize([-5, 3, 0, -31], [2, -9, 7, 0], [3, 1, 2, 4], "half_even", -16, 15, Int(5)), x, lanes, codes)
+
+
 def test_zero_multiplier(rng):
     x = TensorType((2,), Int(5))
     op = ops.Requantize([0], [5], [1], "half_even", -8, 7, Int(4))

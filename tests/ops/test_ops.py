@@ -119,7 +119,6 @@ I4 = TensorType((4,), Int(4))
         ),
         (lambda: Thresholds([[1], [1]], 0, U4).infer(I4), "2 rows of thresholds for 4 channels"),
         (lambda: Thresholds([[9]], 0, U4).infer(I4), "thresholds must lie in the input's range -8..7 or one above"),
-        (lambda: Requantize(-1, 0, 0, "down", 0, 15, U4), "a multiplier is not negative, not -1"),
         (lambda: Requantize(1, 0, 63, "down", 0, 15, U4), "a shift is from 0 to 62, not 63..63"),
         (lambda: Requantize(1, 0, 0, "odd", 0, 15, U4), "unknown rounding 'odd'"),
         (lambda: Requantize(1, 0, 0, "down", 0, 16, U4), "the bounds 0..16 must be ordered codes of uint4"),

@@ -149,8 +149,7 @@ def test_alpha_and_beta_of_gemm(tmp_path: Path) -> None:
     tensor = b.quant(tensor, 0.25, 6.0, mode="FLOOR")
     tensor = b.op("Sub", b.const(3.0), tensor)
     model = b.model(b.quant(tensor, 0.25, 4.0), (30, 12), (30, 5))
-    with pytest.raises(Exception, match=r"falls as its input rises in channel 0, with no weights to negate"):
-        agree(model, RNG.normal(0, 1, (30, 12)).astype(np.float32), tmp_path / "net.onnx")
+    agree(model, RNG.normal(0, 1, (30, 12)).astype(np.float32), tmp_path / "net.onnx")
 
 
 def test_a_gemm_of_dyadic_constants_is_exact(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from hwgen import golden
 from hwgen.errors import UnsupportedError
-from hwgen.formats import Int
+from hwgen.formats import Format, Int
 from hwgen.ir import Graph, Node, Op, TensorType, Value
-from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Quantize, Relu, Reshape
+from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Quantize, Relu, Requantize, Reshape
 from hwgen.passes import explain, freeze
 from hwgen.passes.branches import Chain, chains, is_chain
 from hwgen.passes.verify import verify
+from tests.passes.test_blocks import narrow
 
 U4 = Int(4, is_signed=False)
 
@@ -93,6 +94,20 @@ def test_what_is_real_ahead_of_a_fork_goes_to_both_branches() -> None:
     frozen = freeze(net.graph(out))
     np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
     assert sum(node.op.kind == "MatVec" for node in frozen.nodes) == 3
+
+
+@pytest.mark.parametrize("fmt", [U4, narrow("mxint8", -8, -1, 3)], ids=["thresholds", "blocks"])
+def test_a_batch_norm_behind_a_sum_may_fall(fmt: Format) -> None:
+    net = Net()
+    start = net.add(Quantize(U4, (0.25,)), "x")
+    total = net.add(Add(), net.add(Quantize(U4, (0.25,)), net.dense(start)), start)
+    normed = net.add(Affine(np.array([-1.0, 0.5, -0.25, 2.0, -2.0, 1.0]), np.linspace(-2, 4, 6)), total)
+    out = net.dense(net.add(Quantize(fmt), net.add(Relu(), normed), name="act"), 3)
+    frozen = freeze(net.graph(out))
+    np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
+    signs = next(node.op for node in frozen.nodes if node.name in ("act.sign", "act.affine"))
+    assert isinstance(signs, Requantize)
+    assert (signs.multiplier < 0).tolist() == [True, False, True, False, True, False]
 
 
 def test_a_sum_may_come_last() -> None:

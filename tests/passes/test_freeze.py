@@ -14,6 +14,7 @@ from hwgen.formats import Bipolar, Int
 from hwgen.ir import Node, graph_from_json
 from hwgen.ops import (
     OPS,
+    Activation,
     Dense,
     MatVec,
     Quantize,
@@ -160,10 +161,23 @@ def test_bipolar_codes_that_are_quantized_again_are_looked_up() -> None:
     assert kinds(same(g)) == ["MatVec", "Thresholds", "Table", "MatVec"]
 
 
-def test_a_falling_function_of_codes_has_no_weights_to_negate() -> None:
+FALLS = affine(np.array([-1.0, 1.0, 0.5, -0.25, 1.0, -2.0]), np.linspace(-4, 4, 6))
+
+
+@pytest.mark.parametrize("how", ["auto", "dyadic"])
+def test_a_falling_function_of_codes_is_negated_without_weights(how: str) -> None:
     g = graph(Quantize(U4), affine(-1.0), Quantize(Int(4), (2.0,)), dense(5, 6))
-    with pytest.raises(UnsupportedError, match=r"'quantize2' \(Quantize\): it falls as its input rises in channel 0"):
-        freeze(g)
+    op = same(g, how).nodes[0].op
+    assert isinstance(op, Requantize)
+    assert (op.multiplier == -1).all()
+    g = graph(Quantize(U4), FALLS, Relu(), Quantize(Int(4), (0.5,), 3), dense(5, 6))
+    found = kinds(same(g, how))
+    assert found == (["Requantize", "Thresholds", "MatVec"] if how == "auto" else ["Requantize", "MatVec"])
+
+
+def test_a_falling_activation_function_of_wide_codes_is_negated() -> None:
+    g = graph(Quantize(Int(10), (1 / 64,)), FALLS, Activation("sigmoid"), Quantize(U4, (1 / 16,)), dense(5, 6))
+    assert kinds(same(g)) == ["Requantize", "Thresholds", "MatVec"]
 
 
 def test_affine_operations_move_behind_the_product() -> None:
