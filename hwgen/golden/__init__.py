@@ -10,7 +10,8 @@ from hwgen.formats.multiply import lmul, product
 from hwgen.golden.block import block_dot, to_blocks
 from hwgen.golden.dynamic import dynamic_dot
 from hwgen.golden.exact import Exact
-from hwgen.golden.network import encode, finish, input_codes, predict, proven_line, run, trace
+from hwgen.golden.levels import proven_line
+from hwgen.golden.network import encode, finish, input_codes, predict, run, trace
 from hwgen.golden.operands import Operand, operand
 from hwgen.golden.sums import dot
 
