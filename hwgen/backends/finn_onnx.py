@@ -149,7 +149,7 @@ def _check_node(node: Node, x: TensorType, y: TensorType, is_first: bool, is_las
 
 def _check_matvec(op: MatVec, x: TensorType, is_last: bool) -> None:
     if type(op) is not MatVec:
-        raise HwgenError("FINN has RTL for products by channel on Versal only")
+        raise HwgenError("FINN has no RTL for products in groups, and for those by channel on Versal only")
     if not isinstance(op.weight_format, Int | Fixed):
         raise HwgenError(
             f"FINN carries integer weights, not {op.weight_format.name}, which it would drop without a word"

@@ -163,7 +163,7 @@ It raises HwgenError, without the node's name, for what it does not carry.
 
 TEMPLATES: dict[type[Op], Template] = {
     ops.MatVec: hls4ml_units.matvec,
-    ops.Depthwise: hls4ml_units.depthwise,
+    ops.Grouped: hls4ml_units.grouped,
     ops.Thresholds: lambda name, op, x, y, fold: hls4ml_codes.thresholds(name, op, x, y),
     ops.Requantize: lambda name, op, x, y, fold: hls4ml_codes.requantize(name, op, x, y),
     ops.Table: lambda name, op, x, y, fold: hls4ml_codes.look_up(name, op, x, y),

@@ -9,7 +9,7 @@ from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Fixed, Format, Int, Minifloat
 from hwgen.formats.multiply import lmul_correction, lmul_offset, product_span
 from hwgen.ir import Fold, TensorType
-from hwgen.ops import Depthwise, MatVec
+from hwgen.ops import Grouped, MatVec
 
 MAX_FLOAT = 1 << 53
 """hls4ml writes its own layers' tables by way of float64, which holds integers below this."""
@@ -32,9 +32,7 @@ def matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | Non
         constants = {**sizes, "block": block, "exponent": op.weight_format.lsb + x.codes_format.lsb}
         types["block_t"] = f"ap_int<{(reach * block).bit_length() + 1}>"
         return Layer(name, "matvec_fp32", "hwgen_fp32.h", y.shape, plain(y.codes_format), constants, types, (weights,))
-    # The accumulator's unit may be coarser than the least product; integer weights are in that unit already.
-    least = product_span(op.weight_format, x.codes_format, op.multiplier).exponent
-    shift = op.unit(x) - least if is_float(op.weight_format) else 0
+    shift = _shift(op, x)
     # Whatever wraps on the way is right in the end, since the accumulator's width holds every sum.
     result = plain(y.codes_format)
     types["block_t"] = f"ap_int<{(reach * chosen.simd).bit_length() + 1}>"
@@ -43,20 +41,30 @@ def matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | Non
     return Layer(name, "matvec", "hwgen_matvec.h", y.shape, result, {**sizes, "shift": shift}, types, tables)
 
 
-def depthwise(name: str, op: Depthwise, x: TensorType, y: TensorType, fold: Fold | None) -> Layer:
-    """SIMD channels side by side, one tap in every clock cycle."""
-    chosen = fold or Fold()
+def grouped(name: str, op: Grouped, x: TensorType, y: TensorType, fold: Fold | None) -> Layer:
+    """As matvec, within a group or of whole groups side by side."""
+    block = int(np.gcd(_block(op, x), op.channels))
+    chosen = fold or Fold(1, block)
     op.cycles(x, chosen)  # raises where the fold does not divide
-    channels, taps = op.weight.shape
-    weights, types, _ = _products(op, x)
-    least = product_span(op.weight_format, x.codes_format).exponent
-    shift = op.unit(x) - least if is_float(op.weight_format) else 0
-    result = plain(y.codes_format)
+    if block % min(chosen.simd, op.channels):
+        raise HwgenError(f"SIMD must divide the blocks: SIMD={chosen.simd}, blocks of {block}")
+    weights, types, reach = _products(op, x)
+    result, shift, terms = plain(y.codes_format), _shift(op, x), min(chosen.simd, op.channels)
+    types["block_t"] = f"ap_int<{(reach * terms).bit_length() + 1}>"
     types["accum_t"] = f"ap_int<{result.width + shift}>"
-    sizes = {"positions": x.size // int(channels * taps), "channels": int(channels), "taps": int(taps)}
-    constants = {**sizes, "simd": chosen.simd, "shift": shift}
+    constants = {
+        "positions": x.size // int(op.groups * op.weight.shape[1]),
+        **{size: getattr(op, size) for size in ("groups", "taps", "channels", "rows")},
+        **{"beside": op.side_by_side(chosen), "pe": chosen.pe, "simd": terms, "shift": shift},
+    }
     tables = (weights, table("biases", "bias_t", op.bias))
-    return Layer(name, "depthwise", "hwgen_matvec.h", y.shape, result, constants, types, tables)
+    return Layer(name, "grouped", "hwgen_matvec.h", y.shape, result, constants, types, tables)
+
+
+def _shift(op: MatVec, x: TensorType) -> int:
+    """The accumulator's unit may be coarser than the least product; integer weights are in that unit already."""
+    least = product_span(op.weight_format, x.codes_format, op.multiplier).exponent
+    return op.unit(x) - least if is_float(op.weight_format) else 0
 
 
 def _products(op: MatVec, x: TensorType) -> tuple[Table, dict[str, str], int]:

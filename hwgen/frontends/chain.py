@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Format
 from hwgen.ir import Array, Graph, Node, Op, TensorType, Value
-from hwgen.ops import Affine, Dense, DepthwiseDense, Relu
+from hwgen.ops import Affine, Dense, GroupedDense, Relu
 
 MAX_BITS = 16
 """Widest activations and weights; biases have more."""
@@ -207,10 +207,10 @@ def append_dense(
     weights: Weights,
     refuse: Refuse,
     multiplier: str = "exact",
-    *,
-    depthwise: bool = False,
+    groups: int = 1,
+    taps: int = 1,
 ) -> None:
-    """A matrix product; the scale must be one for each output. depthwise: weights are (channels, taps)."""
+    """A matrix product; the scale must be one for each output. groups, taps: of windows, as in GroupedDense."""
     if weights.format.bits > MAX_BITS:
         raise refuse(f"its weights have {weights.format.bits} bits; at most {MAX_BITS} are supported")
     scale = np.broadcast_to(weights.scale, weights.codes.shape)
@@ -218,5 +218,6 @@ def append_dense(
         raise refuse("its weights have a different scale for each input; one number or one per output is supported")
     per_output = tuple(float(s) for s in scale[:, 0])
     per_output = per_output[:1] if len(set(per_output)) == 1 else per_output
-    kind = DepthwiseDense if depthwise else Dense
-    chain.append(name, kind(weights.codes, weights.format, per_output, weights.zero_point, multiplier), output)
+    given = weights.codes, weights.format, per_output, weights.zero_point, multiplier
+    dense = GroupedDense(*given, groups=groups, taps=taps) if groups > 1 else Dense(*given)
+    chain.append(name, dense, output)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import numpy as np
 
-from hwgen.formats import Bipolar, Blocked
 from hwgen.frontends.chain import Chain, Place, Refuse, Weights, append_affine, append_dense
 from hwgen.ops import Affine, Pool, Quantize, Relu, Reshape, Transpose, Window
 from hwgen.ops.window import Pair
@@ -99,42 +98,17 @@ def append_conv(
     refuse: Refuse,
     multiplier: str = "exact",
 ) -> None:
-    """A convolution; the codes of `weights` have shape (out, in / groups, kh, kw).
-
-    A depthwise one (each channel a group, with one output) stays one; of other groups, the matrix has zeros where a
-    group does not see a channel.
-    """
+    """A convolution; the codes of `weights` have shape (out, in / groups, kh, kw)."""
     channels_last(chain, refuse)
     out, inner = weights.codes.shape[:2]
     if inner * groups != chain.shape[-1] or out % groups:
         raise refuse(f"weights of shape {weights.codes.shape} in {groups} groups do not fit {chain.shape[-1]} channels")
     window = Window(slide.kernel, slide.stride, slide.padding, slide.dilation)
-    if groups == out == chain.shape[-1] > 1 and not isinstance(weights.format, Blocked):
-        scales = np.broadcast_to(weights.scale, weights.codes.shape)
-        own = replace(weights, codes=weights.codes.reshape(out, -1), scale=scales.reshape(out, -1))
-        _append_window(chain, name, output, window)
-        append_dense(chain, name, output, own, refuse, multiplier, depthwise=True)
-        return
-    # (out, kh, kw, in): the order of a window's numbers.
+    # (out, kh, kw, in / groups): the order of a window's numbers.
     codes, scale = (np.moveaxis(np.broadcast_to(a, weights.codes.shape), 1, -1) for a in (weights.codes, weights.scale))
-    if groups > 1:
-        if isinstance(weights.format, Bipolar):
-            raise refuse(f"bipolar weights in {groups} groups are not supported: bipolar codes have no zero")
-        codes = _spread(codes, groups, weights.zero_point)
-        scale = np.broadcast_to(scale[..., :1], codes.shape)
     flat = replace(weights, codes=codes.reshape(out, -1), scale=scale.reshape(out, -1))
     _append_window(chain, name, output, window)
-    append_dense(chain, name, output, flat, refuse, multiplier)
-
-
-def _spread(codes: np.ndarray, groups: int, zero: int) -> np.ndarray:
-    """Weights (out, kh, kw, in / groups) as (out, kh, kw, in), zero outside of a row's own group."""
-    out, kh, kw, inner = codes.shape
-    spread = np.full((out, kh, kw, inner * groups), zero, dtype=codes.dtype)
-    for group in range(groups):
-        rows = slice(group * out // groups, (group + 1) * out // groups)
-        spread[rows, :, :, group * inner : (group + 1) * inner] = codes[rows]
-    return spread
+    append_dense(chain, name, output, flat, refuse, multiplier, groups, window.taps)
 
 
 def _append_window(chain: Chain, name: str, output: str, window: Window) -> None:

@@ -43,10 +43,12 @@ class MatVec(wiring.Component):
     def __init__(self, op: ops.MatVec, x: TensorType, fold: Fold):
         self.interval = op.cycles(x, fold)
         self.op, self.x, self.fold = op, x, fold
+        self.lanes = op.output_lanes(fold)
+        self.terms = self._count_terms()
         out, inner = op.weight.shape
-        self.neuron_folds, self.synapse_folds = out // fold.pe, inner // fold.simd
+        self.neuron_folds, self.synapse_folds = out // self.lanes, inner // self.terms
         self.input = beats_of(x, fold.simd)
-        self.output = beats_of(op.infer(x), fold.pe)
+        self.output = beats_of(op.infer(x), self.lanes)
         self.products, self.singles = products_of(op, x, fold), op.accumulator == "fp32"
         if self.products == "constant":
             raise HwgenError(f"PE={fold.pe}, SIMD={fold.simd} is the whole matrix: hwgen.gateware.unrolled.ShiftAdd")
@@ -60,6 +62,15 @@ class MatVec(wiring.Component):
         self.depth = self.levels + 2 + self.keeps
         self.latency = self.interval - 1 + self.depth
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
+
+    def _count_terms(self) -> int:
+        """Products that each output lane adds up in a clock."""
+        return self.fold.simd
+
+    def _input_lane(self, pe: int, term: int) -> int:
+        """The input lane that product `term` of output lane `pe` is of."""
+        del pe
+        return term
 
     def _rows(self, array: np.ndarray) -> np.ndarray:
         """An array (out, in) by (row of the ROM, PE lane, SIMD lane)."""
@@ -77,13 +88,13 @@ class MatVec(wiring.Component):
             # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
             return 2 if self.has_minifloats else 1
         # The biases are looked up one level before the accumulator, so there is one level at least.
-        least = 1 if self.fold.simd == 1 else 0
+        least = 1 if self.terms == 1 else 0
         return max(dot.tree_depth(magnitude_bits(self.weights)), least)
 
     def _count_levels(self) -> int:
         """Register levels from the operands to the sums."""
         whole = self.products in ("constant", "blocks")
-        return self.product_levels + (0 if whole else dot.tree_depth(self.fold.simd))
+        return self.product_levels + (0 if whole else dot.tree_depth(self.terms))
 
     def timing(self, sink: timing.Push) -> timing.Push:
         return timing.matvec(self.synapse_folds, self.neuron_folds, self.depth, sink)
@@ -218,9 +229,10 @@ class MatVec(wiring.Component):
         columns = self.weights.reshape(len(self.weights), -1)
         bits = magnitude_bits(columns)
         words = rom(m, enable, row, np.abs(columns) + ((columns < 0).astype(int) << bits), "weights")
-        for pe in range(self.fold.pe):
+        for pe in range(self.lanes):
             products = []
-            for n, x in enumerate(lanes, pe * len(lanes)):
+            for term in range(self.terms):
+                n, x = pe * self.terms + term, lanes[self._input_lane(pe, term)]
                 terms = dot.partial_terms(x, words[n], bits, columns[:, n])
                 products.append(dot.add_tree(m, enable, terms, self.product_levels, self.output.bits, f"product_{n}"))
             yield products
@@ -264,11 +276,11 @@ class MatVec(wiring.Component):
     def _terms(self, m, enable, product):
         """Registered products, with the bounds of each over the rows of weights: (PE lane, SIMD lane) terms."""
         low, high = (self._rows(end).reshape(len(self.weights), -1) for end in self.op.product_range(self.x))
-        for pe in range(self.fold.pe):
+        for pe in range(self.lanes):
             terms = []
-            for lane in range(self.fold.simd):
-                n = pe * self.fold.simd + lane
-                term = dot.Term(product(n, lane), low[:, n], high[:, n])
+            for place in range(self.terms):
+                n = pe * self.terms + place
+                term = dot.Term(product(n, self._input_lane(pe, place)), low[:, n], high[:, n])
                 terms.append(dot.add_tree(m, enable, [term], 1, self.output.bits, f"product_{n}"))
             yield terms
 
@@ -276,7 +288,7 @@ class MatVec(wiring.Component):
         """What each lane starts from, of `bias` (out,); for the vector that the accumulator starts in the next
         clock."""
         half = 1 << (self.output.bits - 1)
-        bias = ((bias + half) % (2 * half) - half).reshape(-1, self.fold.pe)
+        bias = ((bias + half) % (2 * half) - half).reshape(-1, self.lanes)
         if self.neuron_folds == 1:
             return [Const(int(b), signed(self.output.bits)) for b in bias[0]]
         step = enable & flags.valid & flags.start

@@ -90,6 +90,25 @@ def gather(count: int, depth: int, sink: Push, beats: int = 1) -> Push:
     return push
 
 
+def grouped(counts: tuple[int, int, int, int], depth: int, sink: Push) -> Push:
+    """A unit of products in groups. counts: taps, groups one after the other, beats of each, clocks for each beat; the
+    last beat of each group in the last tap gives one in each of them."""
+    taps, groups, inner, clocks = counts
+    enabled, free, index = Enabled(sink), 0, 0
+
+    def push(offered: int) -> int:
+        nonlocal free, index
+        accepted = enabled.first(max(offered, free))
+        if index >= (taps - 1) * groups * inner and index % inner == inner - 1:
+            for clock in range(clocks):
+                enabled.give(enabled.later(accepted, clock + depth))
+        free = enabled.later(accepted, clocks)
+        index = (index + 1) % (taps * groups * inner)
+        return accepted
+
+    return push
+
+
 def scatter(count: int, sink: Push) -> Push:
     """One beat gives `count`, the first one clock later; the next is taken while the last of them leaves."""
     free = 0

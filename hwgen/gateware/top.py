@@ -17,10 +17,10 @@ from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.branches import Part, queue_depths
 from hwgen.gateware.decode import check_decodable
-from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
 from hwgen.gateware.fork import Fork
+from hwgen.gateware.grouped import Grouped
 from hwgen.gateware.join import JOINS, Beside, Join, Product, Sum
 from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.matvec_placed import PlacedMatVec
@@ -78,7 +78,7 @@ class Design:
 # How each layer is built from its node, its input type, the lanes of the stream before it, and the folding.
 BUILDERS = {
     ops.MatVec: lambda node, x, lanes, folding: MatVec(node.op, x, folding[node.name]),
-    ops.Depthwise: lambda node, x, lanes, folding: Depthwise(node.op, x, folding[node.name]),
+    ops.Grouped: lambda node, x, lanes, folding: Grouped(node.op, x, folding[node.name]),
     ops.Thresholds: lambda node, x, lanes, folding: Thresholds(node.op, x, lanes),
     ops.Table: lambda node, x, lanes, folding: Table(node.op, x, lanes),
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
@@ -101,7 +101,7 @@ KINDS = {
     MatVec: "matvec",
     PlacedMatVec: "matvec",
     ShiftAdd: "matvec",
-    Depthwise: "depthwise",
+    Grouped: "grouped",
     Thresholds: "thresholds",
     Table: "table",
     Requantize: "requantize",
@@ -182,7 +182,7 @@ def _bridge(beats: Beats, node: Node, fold: Fold, x: TensorType, *, windows: boo
 def _unit(node: Node, x: TensorType, lanes: int, folding: Folding, family: Family | None) -> wiring.Component:
     """The component of a node: where a matrix unit is unrolled, its weights become adders; those of narrow weights
     have cells of their own on UltraScale+."""
-    if isinstance(node.op, ops.MatVec) and not isinstance(node.op, ops.Depthwise):
+    if isinstance(node.op, ops.MatVec):
         fold = folding[node.name]
         if products_of(node.op, x, fold) == "constant":
             return ShiftAdd(node.op, x, family)

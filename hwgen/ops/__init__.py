@@ -4,8 +4,8 @@ from hwgen.ir import Op
 from hwgen.ops.activation import Activation
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
-from hwgen.ops.depthwise import Depthwise, DepthwiseDense
 from hwgen.ops.fix import Fix
+from hwgen.ops.grouped import Grouped, GroupedDense
 from hwgen.ops.join import Add, Concat, Multiply
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
@@ -26,9 +26,9 @@ OPS: dict[str, type[Op]] = {
         BlockQuantize,
         Concat,
         Dense,
-        Depthwise,
-        DepthwiseDense,
         Fix,
+        Grouped,
+        GroupedDense,
         MatVec,
         Multiply,
         Pool,
@@ -55,9 +55,9 @@ __all__ = [
     "BlockQuantize",
     "Concat",
     "Dense",
-    "Depthwise",
-    "DepthwiseDense",
     "Fix",
+    "Grouped",
+    "GroupedDense",
     "MatVec",
     "Multiply",
     "Pool",

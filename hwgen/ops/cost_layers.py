@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,11 +25,12 @@ from hwgen.ops.cost_rules import (
     queue_depth,
     signed_digits,
     wants_block_ram,
+    weight_bits,
 )
 from hwgen.ops.cost_terms import memory, rom
 from hwgen.ops.cost_window import row_buffer
-from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.fix import Fix
+from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
 from hwgen.ops.table import Table
@@ -73,8 +75,8 @@ def estimate_node(
 def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: Family) -> Terms | None:
     """The terms of one layer, as `estimate_node`; None for an operation without gateware."""
     op = node.op
-    if isinstance(op, Depthwise) and fold:
-        return _depthwise(op, x, fold, family)
+    if isinstance(op, Grouped) and fold:
+        return _grouped(op, x, fold, family)
     if isinstance(op, MatVec) and fold:
         return matvec(op, x, fold, family)
     if isinstance(op, Thresholds):
@@ -100,28 +102,35 @@ def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: F
     return None
 
 
-def _depthwise(op: Depthwise, x: TensorType, fold: Fold, family: Family) -> Terms:
-    """A product and an accumulator a lane; sums of channels that take turns stand in a memory."""
-    channels, taps = op.weight.shape
-    lanes, beats = fold.simd, channels // fold.simd
-    bits, acc, magnitude = grid_bits(x.codes_format), op.infer(x).codes_format.bits, magnitude_bits(op.worth)
-    weights, blocks = rom(lanes * (magnitude + 1), beats * taps, family)
-    biases, more = rom(lanes * acc, beats, family) if op.bias.any() else (Term(), 0)
-    sums, most = memory(lanes * acc, beats, family) if beats > 1 else (Term(), 0)
-    narrow = narrow_products(op, x)
-    if narrow:
-        adders = max(magnitude - 1, 0)
-        lane = Term(magnitude * bits + adders * (bits + 2), adders * (bits + 3.5) + bits)
-    else:
-        lane = Term(0, 2 * (bits + magnitude + 1))
+def _grouped(op: Grouped, x: TensorType, fold: Fold, family: Family) -> Terms:
+    """Products, adders and an accumulator an output lane; sums of outputs that take turns stand in a memory."""
+    lanes, terms, kind = op.output_lanes(fold), min(fold.simd, op.channels), products_of(op, x, fold)
+    turns, acc, macs = len(op.weight) // lanes, op.infer(x).codes_format.bits, lanes * terms
+    sums, most = memory(lanes * acc, turns, family) if turns > 1 else (Term(), 0)
+    if kind == "blocks":
+        whole = matvec(op, x, fold, family)
+        return replace(whole, parts={**whole.parts, "sums": sums}, bram=whole.bram + most)
+    bits, magnitude = grid_bits(x.codes_format), magnitude_bits(op.worth)
+    coded = kind == "codes" or (kind == "multiplier" and bits > x.codes_format.bits)
+    stored = op.weight_format.bits if coded else magnitude + 1
+    weights, blocks = rom(macs * stored, op.weight.size // macs, family)
+    biases, more = rom(lanes * acc, turns, family) if op.bias.any() else (Term(), 0)
+    adders = max(magnitude - 1, 0)
+    product = {
+        "lut": Term(magnitude * bits + adders * (bits + 2), adders * (bits + 3.5) + bits),
+        "codes": Term(4 * x.codes_format.bits, x.codes_format.bits),
+    }.get(kind, Term(0, bits + magnitude + 1))
     parts = {
         "weights": weights,
         "biases": biases,
         "sums": sums,
-        "products": lane.times(lanes),
-        "unit": Term(1.5 * lanes * acc + 20, lanes * (acc + x.codes_format.bits) + 30),
+        "products": product.times(macs),
+        "decoding": Term((fold.simd + macs * coded) * cost_terms.decoding(x.codes_format, bits), macs * bits * coded),
+        "tree": cost_terms.tree(terms, min(bits + magnitude, acc)).times(lanes),
+        "unit": Term(1.5 * lanes * acc + 25, lanes * acc + fold.simd * x.codes_format.bits + 35),
     }
-    return Terms("depthwise", parts, blocks + more + most, 0 if narrow else lanes)
+    dsp = macs * cost_terms.multipliers(bits, weight_bits(op), family) if kind == "multiplier" else 0
+    return Terms("grouped", parts, blocks + more + most, dsp)
 
 
 def _table(op: Table, x: TensorType, lanes: int, family: Family) -> Terms:

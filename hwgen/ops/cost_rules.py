@@ -9,7 +9,6 @@ import numpy as np
 from hwgen.formats import Bipolar, Blocked, Format, Int
 from hwgen.formats.multiply import span
 from hwgen.ir import Fold, TensorType
-from hwgen.ops.depthwise import Depthwise
 from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec, integer_range
 
@@ -74,9 +73,6 @@ def narrow_products(op: MatVec, x: TensorType) -> bool:
 
 def lanes_behind(op: MatVec, fold: Fold) -> int:
     """Lanes of the units that take a matrix unit's sums: the fewest that are done before it has the next ones."""
-    if isinstance(op, Depthwise):
-        # Its sums come one beat after the other.
-        return fold.simd
     lanes, spacing = op.output_lanes(fold), op.spacing(fold)
     return min(n for n in range(1, lanes + 1) if lanes % n == 0 and lanes // n <= spacing)
 
@@ -109,7 +105,7 @@ def is_placed(op: MatVec, x: TensorType, fold: Fold) -> bool:
     """Whether a matrix unit is made of cells that are placed by hand on UltraScale+."""
     if products_of(op, x, fold) != "lut" or not isinstance(x.codes_format, Int) or x.codes_format.bits < 2:
         return False
-    return not isinstance(op, Depthwise | Grouped) and op.magnitudes[1] > 0 and weight_bits(op) <= PLACED_WEIGHT_BITS
+    return not isinstance(op, Grouped) and op.magnitudes[1] > 0 and weight_bits(op) <= PLACED_WEIGHT_BITS
 
 
 def dsp_fields(op: MatVec, x: TensorType, fold: Fold) -> tuple[int, int]:

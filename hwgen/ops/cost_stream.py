@@ -19,7 +19,7 @@ from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_join import JOINS, estimate_join, join_lanes, waits
 from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
 from hwgen.ops.cost_window import is_wire, line_buffer, row_buffer, upsample_lanes, window_lanes
-from hwgen.ops.depthwise import Depthwise
+from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.topk import TopK
 from hwgen.ops.upsample import Upsample
@@ -196,9 +196,8 @@ def unit(link: Link, fold: Fold) -> tuple[int, int, Resources]:
     op = link.node.op
     assert isinstance(op, MatVec)
     behind = lanes_behind(op, fold)
-    lanes = behind if isinstance(op, Depthwise) else fold.pe
     used = estimate_node(link.node, link.x, fold.simd, fold, link.family)
-    own = add_up([used, converter(link.y, lanes, behind, link.family)])
+    own = add_up([used, converter(link.y, op.output_lanes(fold), behind, link.family)])
     return behind, op.cycles(link.x, fold), own
 
 
@@ -217,17 +216,24 @@ def folds(link: Link, followers: Sequence[Link]) -> list[Fold]:
     op = link.node.op
     assert isinstance(op, MatVec)
     out, inner = op.weight.shape
-    if isinstance(op, Depthwise):
-        out, inner = 1, out
-    simds = divisors(link.pixel.channels if link.pixel else inner)
+    if isinstance(op, Grouped):
+        found = grouped_folds(op)
+    else:
+        simds = divisors(link.pixel.channels if link.pixel else inner)
+        found = [Fold(pe, simd) for pe in divisors(out) for simd in simds]
     if isinstance(link.x.format, Blocked):
-        simds = [simd for simd in simds if link.x.format.block.size % simd == 0]
-    found = [Fold(pe, simd) for pe in divisors(out) for simd in simds]
+        found = [fold for fold in found if link.x.format.block.size % fold.simd == 0]
     for follower in followers:
         if isinstance(follower.node.op, BlockQuantize):
             size = follower.node.op.format.block.size
             found = [fold for fold in found if size % lanes_behind(op, fold) == 0]
     return found
+
+
+def grouped_folds(op: Grouped) -> list[Fold]:
+    """Those within a group, and those of whole groups side by side."""
+    within = [Fold(pe, simd) for pe in divisors(op.rows) for simd in divisors(op.channels)]
+    return [*within, *(Fold(op.rows, n * op.channels) for n in divisors(op.groups)[1:])]
 
 
 def divisors(n: int) -> list[int]:

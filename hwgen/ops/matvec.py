@@ -189,6 +189,14 @@ class MatVec(Op):
         """Sums of products of integers: of inputs (..., in) by weights of this operation's shape."""
         return np.asarray(x @ weight.T)
 
+    def output_lanes(self, fold: Fold) -> int:
+        """Sums that come side by side."""
+        return fold.pe
+
+    def spacing(self, fold: Fold) -> int:
+        """Clocks between two beats of sums that follow each other as fast as they ever do."""
+        return int(self.weight.shape[1]) // fold.simd
+
     def cycles(self, x: TensorType, fold: Fold) -> int:
         """Clock cycles a frame: (out / PE) * (in / SIMD) * positions. Raises HwgenError if the fold does not divide."""
         out, inner = self.weight.shape

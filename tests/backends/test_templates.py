@@ -108,11 +108,20 @@ def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[
     return chain("s", TensorType((32,), xf), *ops_), inputs
 
 
-def depthwise(weight: str, x: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+def grouped(
+    weight: str, x: str, channels: int, rng: np.random.Generator, multiplier: str = "exact"
+) -> tuple[Graph, np.ndarray]:
     wf, xf = scalar(weight), scalar(x)
     reads = None if isinstance(xf, Int) else xf
-    op = ops.Depthwise(numbers(wf, (4, 9)), wf, rng.integers(-9, 9, 4), input_format=reads)
-    return chain("d", TensorType((3, 36), xf), ("d", op)), numbers(xf, (40, 3, 36), 3)
+    size = 9 * channels
+    op = ops.Grouped(numbers(wf, (8, size)), wf, rng.integers(-9, 9, 8), (1.0,), reads, multiplier, groups=4, taps=9)
+    return chain("d", TensorType((3, 4 * size), xf), ("d", op)), numbers(xf, (40, 3, 4 * size), 3)
+
+
+def grouped_blocks(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    wf, xf = blocked("mxfp4"), blocked("mxint8")
+    op = ops.Grouped(in_blocks(wf, (6, 16), rng), wf, rng.integers(-99, 99, 6), (1.0,), xf, groups=3, taps=2)
+    return chain("d", TensorType((2, 48), xf), ("d", op)), in_blocks(xf, (40, 2, 48), rng)
 
 
 def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
@@ -142,7 +151,9 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         *(to_minifloats(name) for name in ("e4m3", "e2m1")),
         *(requantized(rounding, rng) for rounding in ROUNDING),
         *(fp32_sums(*pair, rng) for pair in SUMS),
-        *(depthwise(*pair, rng) for pair in (("int4", "uint4"), ("e2m1", "e4m3"), ("int3", "bipolar"))),
+        *(grouped(*pair, rng) for pair in (("int4", "uint4", 1), ("e2m1", "e4m3", 2), ("int3", "bipolar", 1))),
+        grouped("e4m3", "e4m3", 1, rng, "lmul"),
+        grouped_blocks(rng),
         looked_up("int5", "uint8", 1),
         looked_up("uint4", "e4m3", 4),
         looked_up("e2m3", "int3", 1),

@@ -47,7 +47,7 @@ def test_a_network_of_many_layers_is_bit_exact(tmp_path: Path) -> None:
     net(x)
     accelerator = hwgen.compile(hwgen.from_brevitas(net.eval(), x), root=tmp_path)
     kinds = {node.op.kind for node in accelerator.graph.nodes}
-    assert {"Depthwise", "Multiply", "Table", "TopK", "Upsample"} <= kinds
+    assert {"Grouped", "Multiply", "Table", "TopK", "Upsample"} <= kinds
     checked = accelerator.verify(frames=12)["verify"]
     assert checked["bit_exact"]
     assert checked["frames"] == 12

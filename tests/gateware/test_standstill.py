@@ -5,8 +5,8 @@ import pytest
 from hwgen import ops
 from hwgen.errors import MismatchError
 from hwgen.formats import Int
-from hwgen.gateware.depthwise import Depthwise
 from hwgen.gateware.fifo import Fifo
+from hwgen.gateware.grouped import Grouped
 from hwgen.gateware.pool import Pool
 from hwgen.gateware.table import Table
 from hwgen.gateware.topk import TopK
@@ -37,16 +37,20 @@ def image(rows, columns, channels=1):
     return TensorType((rows, columns, channels), Int(1, is_signed=False))
 
 
+def grouped(weight, **shape):
+    op = ops.Grouped(weight, Int(2), **shape)
+    return Grouped(op, TensorType((op.weight.shape[1] * op.groups,), Int(1, is_signed=False)), Fold(1, 1))
+
+
 BEATS = Beats(2, 1, False, 3)
 CASES = {
     "window": (lambda: Window(ops.Window((2, 2)), image(3, 2), 1), 36),
     "window, padded": (lambda: Window(ops.Window((2, 2), padding=(1, 0, 0, 1), pad=0), image(2, 2), 1), 60),
     "window, stride": (lambda: Window(ops.Window((1, 2), (2, 1)), image(3, 2, 2), 1), 30),
     "pool": (lambda: Pool(ops.Pool("max", 2), TensorType((2, 4), Int(1, is_signed=False)), 1), 40),
-    "depthwise": (
-        lambda: Depthwise(ops.Depthwise([[1], [-1]], Int(2)), TensorType((2,), Int(1, is_signed=False)), Fold(1, 1)),
-        40,
-    ),
+    "grouped, by channel": (lambda: grouped([[1], [-1]], groups=2), 40),
+    "grouped, twice a beat": (lambda: grouped([[1, 1], [-1, 0]], taps=2), 40),
+    "grouped, in two beats": (lambda: grouped([[1, 1], [-1, 0]], groups=2), 40),
     "upsample": (lambda: Upsample(ops.Upsample((2, 1)), image(2, 1), 1), 20),
     "topk": (lambda: TopK(ops.TopK(2), TensorType((3,), Int(1, is_signed=False))), 40),
     "table": (lambda: Table(ops.Table([[1, 0]], Int(2)), TensorType((2,), Int(1, is_signed=False)), 1), 40),

@@ -44,30 +44,47 @@ void matvec(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CONFIG_
     }
 }
 
-// Channels by weights of their own. CONFIG_T: positions, channels, taps, simd (channels at a time), shift; weight_t,
-// bias_t, accum_t; x_format, w_format, product. data: channel after channel within a tap; weights: tap after tap within
-// a channel.
+// Groups of channels by weights of their own. CONFIG_T: as matvec, but groups, taps, channels and rows (inputs of a tap
+// and outputs of a group), beside (groups at a time), pe and simd within each. data: channel after channel within a tap;
+// weights: row o holds those of output o, its group's channels within a tap.
 template <class data_T, class res_T, typename CONFIG_T>
-void depthwise(data_T data[CONFIG_T::positions * CONFIG_T::taps * CONFIG_T::channels],
-               res_T res[CONFIG_T::positions * CONFIG_T::channels],
-               typename CONFIG_T::weight_t weights[CONFIG_T::channels * CONFIG_T::taps],
-               typename CONFIG_T::bias_t biases[CONFIG_T::channels]) {
-    static const int channels = CONFIG_T::channels, taps = CONFIG_T::taps, simd = CONFIG_T::simd;
-    typename CONFIG_T::accum_t acc[simd];
+void grouped(data_T data[CONFIG_T::positions * CONFIG_T::taps * CONFIG_T::groups * CONFIG_T::channels],
+             res_T res[CONFIG_T::positions * CONFIG_T::groups * CONFIG_T::rows],
+             typename CONFIG_T::weight_t weights[CONFIG_T::groups * CONFIG_T::rows * CONFIG_T::taps * CONFIG_T::channels],
+             typename CONFIG_T::bias_t biases[CONFIG_T::groups * CONFIG_T::rows]) {
+    static const int groups = CONFIG_T::groups, taps = CONFIG_T::taps, channels = CONFIG_T::channels;
+    static const int rows = CONFIG_T::rows, beside = CONFIG_T::beside, pe = CONFIG_T::pe, simd = CONFIG_T::simd;
+    static const int steps = taps * channels / simd;
+    typedef typename CONFIG_T::x_format X;
+    typedef typename CONFIG_T::w_format W;
+    #pragma HLS ARRAY_RESHAPE variable=weights cyclic factor=CONFIG_T::simd
+    typename CONFIG_T::accum_t acc[beside * pe];
     #pragma HLS ARRAY_PARTITION variable=acc complete
 
     for (int position = 0; position < CONFIG_T::positions; position++) {
-        for (int first = 0; first < channels; first += simd) {
-            for (int tap = 0; tap < taps; tap++) {
-                #pragma HLS PIPELINE II=1
-                for (int lane = 0; lane < simd; lane++) {
-                    #pragma HLS UNROLL
-                    const int channel = first + lane;
-                    const typename CONFIG_T::accum_t before =
-                        tap == 0 ? typename CONFIG_T::accum_t(biases[channel]) << CONFIG_T::shift : acc[lane];
-                    acc[lane] = before + CONFIG_T::product::product(data[(position * taps + tap) * channels + channel],
-                                                                    weights[channel * taps + tap]);
-                    if (tap == taps - 1) res[position * channels + channel] = acc[lane] >> CONFIG_T::shift;
+        for (int first = 0; first < groups; first += beside) {
+            for (int row = 0; row < rows; row += pe) {
+                for (int step = 0; step < steps; step++) {
+                    #pragma HLS PIPELINE II=1
+                    const int tap = step * simd / channels, start = step * simd % channels;
+                    for (int lane = 0; lane < beside * pe; lane++) {
+                        #pragma HLS UNROLL
+                        const int group = first + lane / pe, out = group * rows + row + lane % pe;
+                        const int x = ((position * taps + tap) * groups + group) * channels + start;
+                        const int w = (out * taps + tap) * channels + start;
+                        typename CONFIG_T::block_t sum = 0;
+                        for (int i = 0; i < simd; i++) {
+                            #pragma HLS UNROLL
+                            sum += CONFIG_T::product::product(data[x + i], weights[w + i]);
+                        }
+                        const typename CONFIG_T::accum_t before =
+                            step == 0 ? typename CONFIG_T::accum_t(biases[out]) << CONFIG_T::shift : acc[lane];
+                        const typename CONFIG_T::accum_t wide = sum;
+                        acc[lane] = before + (wide << (scale<X>(data[x]) + scale<W>(weights[w])));
+                        if (step == steps - 1) {
+                            res[position * groups * rows + out] = acc[lane] >> CONFIG_T::shift;
+                        }
+                    }
                 }
             }
         }
