@@ -22,7 +22,7 @@ _DYNAMIC = re.compile(r"dfp([0-9]{1,2})")
 # [u]e<E>m<M>: all codes are numbers and the bias is that of IEEE 754, unless the name says otherwise.
 _MINIFLOAT = re.compile(r"(u?)e([0-9]{1,2})m([0-9]{1,2})(?:b(-?[0-9]{1,3}))?(?:_(nan|ieee))?(_nosub)?")
 # block<element,scale,size> and block<element,scale,size,fp32>; an element's own name may hold a comma.
-_BLOCK = re.compile(r"block<(.+),([a-z0-9_]+),([0-9]{1,9})(,fp32)?>")
+_BLOCK = re.compile(r"block<(.+),([a-z0-9_-]+),([0-9]{1,9})(,fp32)?>")
 _BLOCKED = re.compile(r"blocked<(.+)>")
 
 CATALOG: dict[str, Format] = {

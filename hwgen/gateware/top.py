@@ -252,18 +252,27 @@ def parts(graph: Graph, folding: Folding, family: Family | None = None) -> list[
     net = _net(graph, lanes)
     start = graph.inputs[0].name
     if net.readers[start] > 1:
-        net.give(start, (-1, 0), beats_of(graph.input_type, input_lanes(graph, folding)))
+        # Reshaped, perhaps, before anything reads it: what that divides goes through all of the frame.
+        first = next(node for node in nodes if node.name in lanes)
+        net.give(start, (-1, 0), beats_of(graph.types[first.inputs[0]], input_lanes(graph, folding)))
     for node in nodes:
-        if node.name not in lanes:
-            continue
-        types = [graph.types[tensor] for tensor in node.inputs]
-        if type(node.op) in JOINS:
-            source = _join(net, node, types, lanes[node.name])
-        else:
-            component = _unit(node, types[0], lanes[node.name], folding, family)
-            source = net.add(component, node, _ahead(net, node, types[0], component.input.lanes, folding))
-        net.give(node.output, source, net.parts[source[0]].component.output)
+        if node.name in lanes:
+            try:
+                _add_node(net, node, [graph.types[tensor] for tensor in node.inputs], lanes[node.name], folding, family)
+            except HwgenError as error:
+                told = str(error)
+                raise type(error)(told if repr(node.name) in told else f"node {node.name!r}: {told}") from error
     return net.parts
+
+
+def _add_node(net: _Net, node: Node, types: list[TensorType], lanes: int, folding: Folding, family: Family | None):
+    """The component of a node, behind those that it reads."""
+    if type(node.op) in JOINS:
+        source = _join(net, node, types, lanes)
+    else:
+        component = _unit(node, types[0], lanes, folding, family)
+        source = net.add(component, node, _ahead(net, node, types[0], component.input.lanes, folding))
+    net.give(node.output, source, net.parts[source[0]].component.output)
 
 
 def _ahead(net: _Net, node: Node, x: TensorType, lanes: int, folding: Folding) -> Source:

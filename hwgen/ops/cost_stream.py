@@ -115,7 +115,8 @@ def first_lanes(chain: Sequence[Link], folding: Folding, slowest: int) -> int:
             wanted = window_lanes(link.node.op, link.x, 1, _reader_fold(link, folding), slowest)
         else:
             continue
-        return math.gcd(wanted, chain[0].x.channels)
+        x = chain[0].x
+        return math.gcd(wanted, x.channels, x.format.block.size if isinstance(x.format, Blocked) else 0)
     return 1
 
 
@@ -134,6 +135,8 @@ def lanes_of(link: Link, come: Sequence[int], folding: Folding, slowest: int) ->
         return upsample_lanes(op, link.x, behind, slowest)
     if isinstance(op, Pool):
         return math.gcd(behind, link.x.channels // op.taps)
+    if isinstance(op, BlockQuantize):
+        return math.gcd(behind, op.format.block.size)
     return behind
 
 

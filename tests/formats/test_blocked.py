@@ -8,7 +8,7 @@ from hwgen.formats import Blocked, get, scalar
 from hwgen.formats.definition import encode_block
 from hwgen.formats.grid import grid_range, on_grid
 
-NAMES = ["mxfp4", "mxint8", "mxfp8e5m2", "block<e2m1,ue4m0b9_nosub,8>", "block<int4n,ue3m0b4_nosub,4>"]
+NAMES = ["mxfp4", "mxint8", "mxfp8e5m2", "block<e2m1,ue4m0b9_nosub,8>", "block<int4n,ue3m0b4_nosub,4>", "block<e2m1,ue2m0b-3_nosub,4>"]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,8 @@ from amaranth.hdl import Array, Cat, Const, Signal, signed
 
 from hwgen.gateware.pipeline import register
 
-PLACES = ("hwgen.gateware.arith.columns", "hwgen.gateware.arith.pack")
+COLUMNS, PACK = "hwgen.gateware.arith.columns", "hwgen.gateware.arith.pack"
+UNROLLED = "hwgen.gateware.unrolled.cells"
 
 
 def lut(m, name, inputs, function):
@@ -45,9 +46,10 @@ def dsp48e2(m, name, enable, a, b, *, c=None, cascade=None, registers=1):
 @contextmanager
 def modelled() -> Iterator[None]:
     with ExitStack() as stack:
-        for place in PLACES:
+        for place in (COLUMNS, PACK, UNROLLED):
             stack.enter_context(mock.patch(f"{place}.lut", lut))
             stack.enter_context(mock.patch(f"{place}.lut_pair", lut_pair))
-        stack.enter_context(mock.patch(f"{PLACES[0]}.carry_chain", carry_chain))
+        for place in (COLUMNS, UNROLLED):
+            stack.enter_context(mock.patch(f"{place}.carry_chain", carry_chain))
         stack.enter_context(mock.patch("hwgen.gateware.dsp_fields.dsp48e2", dsp48e2))
         yield

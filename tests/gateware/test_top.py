@@ -1,17 +1,18 @@
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import pytest
 
-from hwgen import gateware, ops
+from hwgen import formats, gateware, ops
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Int
+from hwgen.formats import Blocked, Int
 from hwgen.gateware import top
 from hwgen.ir import Fold, Graph, Node, Op, TensorType, Value
-from tests.gateware.bench import check, random_codes, stream
-from tests.gateware.networks import golden, mlp
+from hwgen.passes.blocks import scales_of
+from tests.gateware.bench import STALLS, check, random_codes, stream
+from tests.gateware.networks import chain, golden, mlp
 
 NETWORKS = {
     "folded": ({"sizes": (16, 8, 8, 4)}, [(2, 4), (2, 2), (1, 2)]),
@@ -167,3 +168,39 @@ def test_a_format_that_gateware_does_not_know_is_refused_by_node(monkeypatch, rn
     monkeypatch.setattr("hwgen.gateware.decode.DECODERS", {})
     with pytest.raises(UnsupportedError, match=r"node 'fc\.0': no gateware decodes uint4 codes"):
         top.check(mlp((4, 2), rng), folding_of([(1, 1)]))
+
+
+def test_an_input_that_is_reshaped_before_two_read_it(rng):
+    """Lanes that divide the vector that both read, and not the channels that come in."""
+    x = TensorType((3, 2), Int(3))
+    units = [
+        Node(name, ops.MatVec(rng.integers(-3, 4, (2, 6)), Int(3)), ("flat",), f"{name}.out") for name in ("a", "b")
+    ]
+    nodes = (
+        Node("flatten", ops.Reshape((6,)), ("x",), "flat"),
+        *units,
+        Node("cat", ops.Concat(), ("a.out", "b.out"), "y"),
+    )
+    same = replace(units[1].op, weight=units[0].op.weight)
+    nodes = (*nodes[:2], replace(units[1], op=same), nodes[3])
+    graph = Graph("net", (Value("x", x),), nodes, ("y",))
+    codes = random_codes(x.format, (4, 3, 2), rng)
+    want = np.tile(units[0].op.run(codes.reshape(4, 6)), 2)
+    folding = {"a": Fold(1, 6), "b": Fold(2, 2)}
+    check(lambda: gateware.accelerator_of(graph, folding)[0], want, codes.reshape(4, 6), STALLS[:2])
+
+
+def test_blocks_are_quantized_on_lanes_that_divide_them(rng):
+    """Behind a matrix unit whose lanes do not."""
+    fmt = Blocked(replace(formats.get("mxfp4"), scale=scales_of(0, 3), size=2))
+    graph = chain(TensorType((2,), Int(4)), ops.MatVec(rng.integers(-7, 8, (6, 2)), Int(4)), ops.BlockQuantize(fmt, 0))
+    codes = random_codes(Int(4), (4, 2), rng)
+    accelerator = gateware.accelerator_of(graph, {"matvec0": Fold(6, 1)})[0]
+    assert accelerator.output.lanes == 1
+    check(lambda: gateware.accelerator_of(graph, {"matvec0": Fold(6, 1)})[0], golden(graph, codes), codes, STALLS[:2])
+
+
+def test_what_a_component_refuses_is_told_with_the_node(rng):
+    graph = mlp((4, 6, 4), rng, weight="int2")
+    with pytest.raises(UnsupportedError, match=r"^node 'fc\.0': the fold asks for DSPs, which two outputs share"):
+        gateware.build(graph, {"fc.0": Fold(1, 2, dsp=True), "fc.1": Fold(1, 1)}, "xcup")
