@@ -156,7 +156,7 @@ def _synthesise(packed: bytes, on_line: tasks.OnLine, family: Family) -> tuple[s
     with tempfile.TemporaryDirectory(prefix="hwgen-component-") as name:
         folder = Path(name)
         (folder / "unit.v").write_text(text, encoding="utf-8")
-        script = yosys.synthesis_script(["unit.v"], TOP, family)
+        script = yosys.synthesis_script(["unit.v"], TOP, family, contents=False)
         yosys.run_script(script, cwd=folder, on_line=on_line)
         return (folder / "stat.json").read_text(encoding="utf-8"), _version()
 

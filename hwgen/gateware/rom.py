@@ -16,6 +16,9 @@ from amaranth.lib.wiring import In, Out
 LEAST_BITS = 2048
 """Smaller ROMs stay memories, which Yosys may turn to logic."""
 
+BLOCK_WORDS = 32
+"""Words of one `initial` block. Yosys reads a block in a time that grows with the square of its length."""
+
 _LINE = re.compile(r"^#rom (\S+) (\d+) (\w+) (\S+)$", re.MULTILINE)
 
 
@@ -90,7 +93,9 @@ def _module(name: str, width: str, style: str, text: str) -> str:
     words = text.split(",")
     bits = (len(words) - 1).bit_length()
     attribute = '  (* rom_style = "block" *)\n' if style == "block" else ""
-    contents = "".join(f"    words[{n}] = {width}'h{word};\n" for n, word in enumerate(words))
+    lines = [f"    words[{n}] = {width}'h{word};\n" for n, word in enumerate(words)]
+    blocks = ("".join(lines[n : n + BLOCK_WORDS]) for n in range(0, len(lines), BLOCK_WORDS))
+    contents = "".join(f"  initial begin\n{block}  end\n" for block in blocks)
     return f"""
 module {name}(clk, enable, address, data);
   input clk;
@@ -99,9 +104,7 @@ module {name}(clk, enable, address, data);
   output [{int(width) - 1}:0] data;
   reg [{int(width) - 1}:0] data;
 {attribute}  reg [{int(width) - 1}:0] words [{len(words) - 1}:0];
-  initial begin
-{contents}  end
-  always @(posedge clk)
+{contents}  always @(posedge clk)
     if (enable) data <= words[address];
 endmodule
 """

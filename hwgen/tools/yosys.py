@@ -67,6 +67,10 @@ _MEMORIES = (
     "techmap -map +/xilinx/urams_map.v",
 )
 
+# After the first of _MEMORIES: block RAMs lose their contents, which say nothing about sizes. Each of other contents is
+# another cell for the next step, which takes seconds for each.
+_EMPTY = "setparam -set INIT 1'x t:$__XILINX_BLOCKRAM_*"
+
 _RUNNER = Path(__file__).with_name("pyosys_run.py")
 
 
@@ -115,13 +119,14 @@ def _distributed_rams() -> str:
     return re.sub(r'(option "ABITS" |\babits )16\b', r"\g<1>9", path.read_text(encoding="utf-8"))
 
 
-def _mapping(family: Family, top: str) -> list[str]:
-    """The commands that synthesise `top` for `family`."""
+def _mapping(family: Family, top: str, contents: bool) -> list[str]:
+    """The commands that synthesise `top` for `family`; block RAMs of xcup have their contents only where asked for."""
     command = f"{_SYNTH[family]} -top {quote(top)}"
     if family != "xcup":
         return [command]
     lutrams = [f"write_file {_LUTRAMS} <<EOT", *_distributed_rams().splitlines(), "EOT"]
-    return [*lutrams, f"{command} -run :map_memory", *_MEMORIES, f"{command} -run map_ffram:"]
+    memories = _MEMORIES if contents else (_MEMORIES[0], _EMPTY, *_MEMORIES[1:])
+    return [*lutrams, f"{command} -run :map_memory", *memories, f"{command} -run map_ffram:"]
 
 
 def synthesis_script(
@@ -133,11 +138,13 @@ def synthesis_script(
     defines: Sequence[str] = (),
     netlist: Path | str | None = None,
     stat: Path | str = "stat.json",
+    contents: bool = True,
 ) -> str:
     """A Yosys script that synthesises `top` for `family` and writes statistics and, where named, a JSON netlist.
 
     Modules named in `keep` are synthesised apart, so that the statistics have a line for each of them; everything
-    inside them is flattened, and the netlist is flat. `defines` are Verilog macros, `NAME` or `NAME=VALUE`.
+    inside them is flattened, and the netlist is flat. `defines` are Verilog macros, `NAME` or `NAME=VALUE`. Without
+    `contents` block RAMs of xcup may be left empty: the statistics are the same, and sooner there.
     Raises HwgenError for an unknown family, and ToolMissingError for xcup without Yosys, whose list of RAMs it takes.
     """
     if family not in FAMILIES:
@@ -148,7 +155,7 @@ def synthesis_script(
     # Generated names have dots, which a selection pattern reads as they are; `\` is how Yosys stores public names.
     lines += [f"setattr -mod -set keep_hierarchy 1 {quote(name)}" for name in keep]
     lines += [_ELABORATED, *_PREPARE[family]]
-    lines += [*_mapping(family, top), f"tee -q -o {quote(stat)} stat -json"]
+    lines += [*_mapping(family, top, contents), f"tee -q -o {quote(stat)} stat -json"]
     if netlist is not None:
         if keep:
             lines += ["setattr -mod -unset keep_hierarchy *", "flatten", "opt_clean"]

@@ -130,6 +130,36 @@ def test_deep_memories_of_one_port_are_distributed_rams(tmp_path: Path) -> None:
     assert done.statistics.total.lut == 2 * 8 + 2 + 1
 
 
+def test_block_rams_are_left_empty_where_nobody_asks_for_their_contents() -> None:
+    script = yosys.synthesis_script(["a.v"], "top", "xcup", contents=False).splitlines()
+    places = [
+        n for n, line in enumerate(script) if "memory_libmap" in line or "INIT" in line or "brams_xcu_map" in line
+    ]
+    assert places == [places[0], places[0] + 1, places[0] + 3]
+    assert script[places[1]] == "setparam -set INIT 1'x t:$__XILINX_BLOCKRAM_*"
+    assert "INIT" not in yosys.synthesis_script(["a.v"], "top", "xcup")
+    assert yosys.synthesis_script(["a.v"], "top", "ecp5") == yosys.synthesis_script(
+        ["a.v"], "top", "ecp5", contents=False
+    )
+
+
+@pytest.mark.slow
+def test_empty_block_rams_count_as_full_ones(tmp_path: Path) -> None:
+    words = "".join(f"initial words[{n}] = {n * n * 2654435761 % (1 << 36)};\n" for n in range(1100))
+    ports = "input clk, enable, input [10:0] at, output reg [35:0] q"
+    (tmp_path / "top.v").write_text(
+        f'module top({ports}); (* rom_style = "block" *) reg [35:0] words [0:1099];\n{words}'
+        "always @(posedge clk) if (enable) q <= words[at]; endmodule\n"
+    )
+    found = []
+    for contents in (True, False):
+        yosys.run_script(yosys.synthesis_script(["top.v"], "top", "xcup", contents=contents), cwd=tmp_path)
+        found.append(yosys.parse_stat((tmp_path / "stat.json").read_text(), "xcup", "top"))
+    assert found[0] == found[1]
+    assert found[0].unknown == ()
+    assert found[0].total.bram == 1.5
+
+
 def test_synthesis_for_ultrascale_takes_the_list_of_rams_of_yosys(monkeypatch: pytest.MonkeyPatch) -> None:
     script = yosys.synthesis_script(["a.v"], "top", "xcup").splitlines()
     assert 'option "ABITS" 9 {' in [line.strip() for line in script]
