@@ -107,11 +107,8 @@ def test_images_that_finn_does_not_carry() -> None:
         with pytest.raises(UnsupportedError, match=rf"node 'w' \(Window\): {re.escape(rule)}"):
             finn_onnx.to_onnx(chain("w", kind, ("w", taken), ("p", ops.Pool("max", taken.taps))))
 
-    class ByChannel(MatVec):
-        pass
-
-    by_channel = ByChannel(np.ones((2, 8), dtype=np.int64), Int(4))
-    with pytest.raises(UnsupportedError, match=r"node 'd' \(ByChannel\): FINN has RTL for products by channel on Vers"):
+    by_channel = ops.Grouped(np.ones((2, 4), dtype=np.int64), Int(4), groups=2, taps=4)
+    with pytest.raises(UnsupportedError, match=r"node 'd' \(Grouped\): FINN has no RTL for products in groups"):
         finn_onnx.to_onnx(chain("w", kind, ("w", ops.Window((2, 2))), ("d", by_channel)))
     model = finn_onnx.to_onnx(chain("w", TensorType((32,), Int(4)), ("s", ops.Reshape((4, 4, 2))), unit))
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [1, 4, 4, 2]
