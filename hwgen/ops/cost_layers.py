@@ -137,7 +137,8 @@ def _table(op: Table, x: TensorType, lanes: int, family: Family) -> Terms:
     """A ROM a lane; bits that no entry changes are not stored."""
     entries = op.table.shape[1]
     folds = 1 if (op.table == op.table[0]).all() else x.channels // lanes
-    stored = int(np.bitwise_or.reduce(op.table ^ op.table[0, 0], axis=None)).bit_length()
+    differ = int(np.bitwise_or.reduce(op.table ^ op.table[0, 0], axis=None)) & ((1 << op.format.bits) - 1)
+    stored = differ.bit_count()
     table, blocks = rom(stored, entries * folds, family)
     return Terms("table", {"table": table.times(lanes), "unit": Term(4, 4 + (folds > 1) * 8)}, blocks * lanes)
 
@@ -155,7 +156,7 @@ def _upsample(op: Upsample, x: TensorType, lanes: int, family: Family) -> Terms:
     buffer = row_buffer(op, x, lanes)
     counts = (*op.factors, *x.shape[:2], x.channels // lanes)
     steps, place = sum((count - 1).bit_length() for count in counts), max(1, (buffer.depth - 1).bit_length())
-    rows, blocks = memory(cost_terms.word(x, lanes), buffer.depth, family)
+    rows, blocks = cost_terms.image_rows(cost_terms.word(x, lanes), buffer.depth, family)
     return Terms("upsample", {"rows": rows, "unit": Term(5 + 6 * steps, 4 + 2 * steps + 3.3 * place)}, blocks)
 
 

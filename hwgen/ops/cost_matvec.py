@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from hwgen.formats import Blocked, Minifloat
 from hwgen.formats.base import product_width
 from hwgen.ir import Fold, TensorType
@@ -11,6 +9,7 @@ from hwgen.ops import cost_tree, cost_unrolled
 from hwgen.ops.cost_fit import Term, Terms
 from hwgen.ops.cost_rules import (
     DSP_CHAIN,
+    Products,
     dsp_fields,
     grid_bits,
     is_placed,
@@ -18,15 +17,23 @@ from hwgen.ops.cost_rules import (
     wants_block_ram,
     weight_bits,
 )
-from hwgen.ops.cost_terms import FP32_ADD_LUTS, blocks_of, decoding, memory_luts, multipliers, rom, tree
+from hwgen.ops.cost_terms import (
+    FP32_ADD_LUTS,
+    SMALL_PRODUCT,
+    blocks_of,
+    decoding,
+    memory,
+    memory_luts,
+    multipliers,
+    rom,
+    sums,
+    tree,
+)
 from hwgen.ops.matvec import MatVec
 from hwgen.tools.resources import Family
 
-KEPT_IN_LUTS = 128
-"""Beats of a vector up to which synthesis keeps them in LUTs."""
-
-SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
-"""Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
+FLAGS: dict[Family, int] = {"ecp5": 5, "ice40": 5, "xcup": 1}
+"""Flip-flops beside each level of a pipeline; on UltraScale+ all but one are in shift registers."""
 
 
 def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
@@ -42,45 +49,21 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
         return Terms("matvec_unrolled", parts)
     if family == "xcup" and is_placed(op, x, fold):
         return _placed(op, x, fold, family)
-    out, inner = op.weight.shape
-    neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
-    bits, acc, macs = grid_bits(x.codes_format), op.infer(x).codes_format.bits, fold.pe * fold.simd
-    magnitude, codes = op.magnitudes[1].bit_length(), kind == "codes" or bits > x.codes_format.bits
-    low, high = op.magnitudes
-    stored = op.weight_format.bits if codes else 1 if low == high else magnitude + 1
-    weights, blocks = rom(macs * stored, neuron_folds * synapse_folds, family)
-    biases, more = rom(fold.pe * acc, neuron_folds, family)
-    kept, most = _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds)
-    parts = {
-        "weights": weights,
-        "biases": biases,
-        "accumulators": Term(fold.pe * acc * (2 if synapse_folds > 1 else 1), fold.pe * acc),
-        "kept": kept,
-        "unit": Term(45, 50),
-    }
-    depth = neuron_folds * synapse_folds
-    if wants_block_ram(macs * stored, depth):
-        # What chooses between blocks on top of each other is made anew in every partial product that reads a bit.
-        often = 5 if kind == "lut" else 1.5
-        parts["words"] = Term(often * macs * stored * (blocks_of(macs * stored, depth)[1] - 1))
-    dsp = 0
+    shared, blocks = _shared(op, x, fold, kind, family)
     if kind == "lut":
-        formula = "matvec_signs" if magnitude == 1 else "matvec_narrow"
-        adders, partial = max(magnitude - 1, 0), magnitude
-        if stored == 1:
-            # One bit by one bit is an XNOR, which the first adders take in.
-            partial = 0 if bits == 1 else 1
-        parts["products"] = Term(macs * partial * bits)
-        parts["adders"] = Term(macs * adders * (bits + 2), macs * adders * (bits + 3.5))
-        parts["tree"] = tree(fold.simd, bits + magnitude - (magnitude == 1)).times(fold.pe)
-        return Terms(formula, parts, blocks + more + most)
-    summed = min(bits + magnitude + 1, acc)
-    parts["tree"] = tree(fold.simd, summed, 0.5 if codes else 1).times(fold.pe)
-    parts["decoding"] = Term((fold.simd + macs) * decoding(x.codes_format, bits), (fold.simd + macs) * bits * codes)
+        return _partial_products(op, x, fold, shared, blocks, family)
+    bits, macs = grid_bits(x.codes_format), fold.pe * fold.simd
+    codes = _stores_codes(op, x, kind)
+    summed = min(bits + op.magnitudes[1].bit_length() + 1, op.infer(x).codes_format.bits)
+    parts = {
+        **shared,
+        "tree": tree(fold.simd, summed, 0.5 if codes else 1).times(fold.pe),
+        "decoding": Term((fold.simd + macs) * decoding(x.codes_format, bits), (fold.simd + macs) * bits * codes),
+    }
     if kind == "codes":
         parts["products"] = Term(macs * 4 * x.codes_format.bits, macs * x.codes_format.bits)
-        return Terms("matvec_codes", parts, blocks + more + most)
-    size = weight_bits(op)
+        return Terms("matvec_codes", parts, blocks)
+    dsp, size = 0, weight_bits(op)
     width = bits + size
     parts["products"] = Term(0, macs * width)
     if width < SMALL_PRODUCT[family]:
@@ -88,16 +71,72 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     else:
         dsp = macs * multipliers(bits, size, family)
         parts["beside"] = Term(4.5 * macs * width * (max(bits, size) % 18 == 1 and family != "xcup"))
-    return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks + more + most, dsp)
+    return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks, dsp)
 
 
-def _kept(word: int, neuron_folds: int, synapse_folds: int) -> tuple[Term, int]:
+def _stores_codes(op: MatVec, x: TensorType, kind: Products) -> bool:
+    """Whether weights are stored as codes of their format and decoded behind the ROM."""
+    return kind == "codes" or (kind != "lut" and grid_bits(x.codes_format) > x.codes_format.bits)
+
+
+def _shared(op: MatVec, x: TensorType, fold: Fold, kind: Products, family: Family) -> tuple[dict[str, Term], int]:
+    """(what all folded matrix units but those of placed cells have, blocks)."""
+    out, inner = op.weight.shape
+    neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
+    depth, acc, macs = neuron_folds * synapse_folds, op.infer(x).codes_format.bits, fold.pe * fold.simd
+    low, high = op.magnitudes
+    stored = op.weight_format.bits if _stores_codes(op, x, kind) else 1 if low == high else high.bit_length() + 1
+    weights, blocks = rom(macs * stored, depth, family)
+    biases, more = rom(fold.pe * acc, neuron_folds, family)
+    kept, most = _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds, family)
+    steps = (depth - 1).bit_length()
+    # Products take about a level for each doubling of what is added up, decoded ones one more.
+    levels = (fold.simd - 1).bit_length() + (high.bit_length() - 1).bit_length() if kind == "lut" else 2
+    parts = {
+        "weights": weights,
+        "biases": biases,
+        "accumulators": Term(fold.pe * acc * (2 if synapse_folds > 1 else 1), fold.pe * acc),
+        "kept": kept,
+        "unit": Term(20 + 3 * steps, 15 + 2 * steps),
+        "stages": Term(0, FLAGS[family] * (levels + 1 + (neuron_folds > 1 and synapse_folds > 1))),
+    }
+    if wants_block_ram(macs * stored, depth):
+        # What chooses between blocks on top of each other is made anew in every partial product that reads a bit.
+        often = 5 if kind == "lut" else 1.5
+        parts["words"] = Term(often * macs * stored * (blocks_of(macs * stored, depth)[1] - 1))
+    return parts, blocks + more + most
+
+
+def _partial_products(
+    op: MatVec, x: TensorType, fold: Fold, shared: dict[str, Term], blocks: int, family: Family
+) -> Terms:
+    """A row of partial products for each bit of a weight's magnitude, and trees of adders that synthesis places."""
+    bits, macs = grid_bits(x.codes_format), fold.pe * fold.simd
+    low, high = op.magnitudes
+    magnitude, greatest = high.bit_length(), (1 << bits) - 1
+    partial = magnitude
+    if low == high:
+        # One bit by one bit is an XNOR, which the first adders take in.
+        partial = 0 if bits == 1 else 1
+    product = sums([(greatest, place) for place in range(magnitude)])
+    if fold.simd == magnitude == 1:
+        product = Term(0, bits)
+    parts = {
+        **shared,
+        "products": Term(macs * partial * bits),
+        "adders": product.times(macs),
+        "tree": sums([(greatest * high, 0)] * fold.simd).times(fold.pe),
+    }
+    return Terms("matvec_signs" if magnitude == 1 else "matvec_narrow", parts, blocks)
+
+
+def _kept(word: int, neuron_folds: int, synapse_folds: int, family: Family) -> tuple[Term, int]:
     """(the operands of a vector, kept for all its outputs; the blocks that hold them if they are many)."""
     if neuron_folds == 1 or synapse_folds == 1:
         return Term(0, word), 0
-    if synapse_folds > KEPT_IN_LUTS:
-        return Term(word, 2 * word), math.prod(blocks_of(word, synapse_folds))
-    return Term(word * (1 + 1.5 * -(-synapse_folds // 16)), 3 * word), 0
+    stored, blocks = memory(word, synapse_folds, family, single=True)
+    # The beat that was taken, what comes from there or from the memory, and where the memory is LUTs what it gave.
+    return Term(word + stored.lut, 2 * word + stored.ff * (not blocks)), blocks
 
 
 def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
@@ -110,7 +149,8 @@ def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     lanes, groups = fold.pe - on_dsp, -(-on_dsp // max(count, 1))
     packed = on_dsp * (size + 1) - groups
     stored = fold.simd * (lanes * (1 + (op.magnitudes[0] == 0) if ternary else size + (size == 4)) + packed)
-    weights, blocks = rom(stored, neuron_folds * synapse_folds, family)
+    depth = neuron_folds * synapse_folds
+    weights, blocks = rom(stored, depth, family)
     rows = cost_tree.row_terms(size, ternary, operand)
     sums = [((1 << field) - 1, 0)] * -(-fold.simd // DSP_CHAIN)
     in_luts, in_luts_left = _tree(rows * fold.simd, bool(on_dsp))
@@ -120,10 +160,11 @@ def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     choices = [-(-one // 2) * (neuron_folds > 1 and synapse_folds > 1) for one in full]
     starts, more = _starts(acc, fold.pe, neuron_folds, family)
     kept, most = _placed_kept(operand * fold.simd, neuron_folds, synapse_folds, family)
-    steps = (neuron_folds * synapse_folds - 1).bit_length()
+    steps = (depth - 1).bit_length()
     levels = max(cost_tree.tree_levels(rows * fold.simd), 1) + (DSP_CHAIN + 1) * bool(on_dsp)
     parts = {
         "weights": weights,
+        "words": Term(stored * -(-(blocks_of(stored, depth)[1] - 1) // 3) * (blocks > 0)),
         "rows": Term(lanes * fold.simd * -(-sum(high.bit_length() for high, _ in rows) // 2)),
         "adders": in_luts.times(lanes) + in_dsps.times(on_dsp),
         "accumulators": Term(acc, acc).times(fold.pe) + Term(lanes * choices[0] + on_dsp * choices[1]),
@@ -163,11 +204,9 @@ def _starts(acc: int, pe: int, neuron_folds: int, family: Family) -> tuple[Term,
 
 
 def _placed_kept(word: int, neuron_folds: int, synapse_folds: int, family: Family) -> tuple[Term, int]:
-    """(the operands of a vector, in LUTs up to where blocks are asked for; blocks)."""
-    if neuron_folds == 1 or synapse_folds == 1:
-        return Term(0, word), 0
-    if wants_block_ram(word, synapse_folds):
-        return Term(word, 2 * word), math.prod(blocks_of(word, synapse_folds))
+    """The same for placed cells, which read from the memory of LUTs at once where it is no larger than a block."""
+    if neuron_folds == 1 or synapse_folds == 1 or wants_block_ram(word, synapse_folds):
+        return _kept(word, neuron_folds, synapse_folds, family)
     return Term(memory_luts(word, synapse_folds, family), word), 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,17 +24,24 @@ from hwgen.tools.resources import Family
 
 @dataclass(frozen=True)
 class Device:
-    """rom: bits of a ROM in one LUT. ram: (words, bits, LUTs) of a memory in LUTs that is read apart from writing."""
+    """rom: bits of a ROM in one LUT. ram: (words, bits, LUTs) of a memory in LUTs that is read apart from writing;
+    single: the same of one that has one address for both, of a power of two of words, or None where it is no less.
+    block: LUTs of a memory above which synthesis takes a block.
+    """
 
     rom: int
     ram: tuple[int, int, int]
+    single: tuple[int, int, int] | None
+    block: int
 
 
-DEVICES: dict[Family, Device] = {
-    "ecp5": Device(16, (16, 4, 6)),
-    "ice40": Device(16, (16, 4, 6)),
-    "xcup": Device(64, (32, 14, 8)),
-}
+# Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt and brams_16kd.txt; lutrams_xcu.txt and
+# brams_xc4v.txt.
+_ECP5 = Device(16, (16, 4, 6), None, 192)
+DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": Device(64, (32, 14, 8), (32, 16, 8), 64)}
+
+SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
+"""Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
 
 FP32_ADD_LUTS = 1100
 """LUTs of an FP32 addition in one clock and of what rounds to it; set on two matrix units."""
@@ -44,31 +52,49 @@ def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
     if depth <= 1 or not width:
         return Term(), 0
     if wants_block_ram(round(width), depth):
-        wide, deep = blocks_of(round(width), depth)
-        return Term(), wide * deep
+        return Term(), blocks_of(round(width), depth)[0]
     return Term(width * max(depth / DEVICES[family].rom, 0.8), width), 0
 
 
-def memory(width: int, depth: int, family: Family) -> tuple[Term, int]:
-    """(a memory that is written and read, in LUTs, the blocks instead); words of blocks are chosen from by LUTs."""
-    if not wants_block_ram(width, depth):
-        return Term(memory_luts(width, depth, family), width), 0
-    wide, deep = blocks_of(width, depth)
-    return Term(0.6 * width * (deep - 1)), wide * deep
+def memory(width: int, depth: int, family: Family, *, single: bool = False) -> tuple[Term, int]:
+    """(a memory that is written and read, in LUTs, the blocks that synthesis takes instead if it is large).
+
+    single: whether it has one address for both.
+    """
+    luts = memory_luts(width, depth, family, single=single)
+    if luts < DEVICES[family].block * blocks_of(width, depth)[0]:
+        return Term(luts, width), 0
+    return blocks_chosen(width, depth)
 
 
-def memory_luts(width: int, depth: int, family: Family) -> int:
+def image_rows(width: int, depth: int, family: Family) -> tuple[Term, int]:
+    """(rows of an image, in LUTs, the blocks that the gateware asks for instead if there are many)."""
+    if wants_block_ram(width, depth):
+        return blocks_chosen(width, depth)
+    return Term(memory_luts(width, depth, family), width), 0
+
+
+def blocks_chosen(width: int, depth: int) -> tuple[Term, int]:
+    """(what chooses between words that stand side by side in blocks, the blocks)."""
+    blocks, rows = blocks_of(width, depth)
+    return Term(0.6 * width * (rows - 1)), blocks
+
+
+def memory_luts(width: int, depth: int, family: Family, *, single: bool = False) -> int:
     """LUTs of a memory that is written and read, whatever its size."""
-    words, bits, luts = DEVICES[family].ram
+    device = DEVICES[family]
+    if single and device.single:
+        words, bits, luts = device.single
+        return luts * -(-width * (1 << (-(-depth // words) - 1).bit_length()) // bits)
+    words, bits, luts = device.ram
     return luts * -(-width // bits) * -(-depth // words)
 
 
 def blocks_of(width: int, depth: int) -> tuple[int, int]:
-    """The fewest blocks of 18 kbit, side by side and on top of each other; LUTs choose between those on top."""
+    """(the fewest blocks of 18 kbit, words that stand side by side in them, among which LUTs choose)."""
     shapes = [(36 >> n, 512 << n) for n in range(6)]
-    found = ((-(-width // w), -(-depth // d)) for w, d in shapes)
-    wide, deep = min(found, key=lambda one: (math.prod(one), one[1]))
-    return wide, deep
+    found = ((-(-depth // deep), wide) for wide, deep in shapes)
+    return min((-(-rows * width // wide), rows) for rows, wide in found)
 
 
 def tree(terms: int, bits: float, growth: float = 1) -> Term:
@@ -81,6 +107,22 @@ def tree(terms: int, bits: float, growth: float = 1) -> Term:
         lut += pairs * (bits + (bits > 3))
         ff += pairs * bits + odd * (bits - growth)
         terms = pairs + odd
+    return Term(lut, ff)
+
+
+def sums(terms: Sequence[tuple[int, int]]) -> Term:
+    """A tree of registered adders over terms (greatest number, shift), two by two."""
+    lut = ff = 0.0
+    left = list(terms)
+    while len(left) > 1:
+        added = []
+        for pair in (left[n : n + 2] for n in range(0, len(left), 2)):
+            shift = min(one[1] for one in pair)
+            high = sum(greatest << (own - shift) for greatest, own in pair)
+            added.append((high, shift))
+            ff += high.bit_length()
+            lut += (high.bit_length() + 1) * (len(pair) > 1)
+        left = added
     return Term(lut, ff)
 
 
@@ -196,7 +238,7 @@ def window(op: Window, x: TensorType, lanes: int, family: Family) -> Terms:
     counts = (*op.kernel, *op.positions(*x.shape[:2]), x.channels // lanes)
     steps = sum((count - 1).bit_length() for count in counts)
     padded = any(op.padding)
-    rows, blocks = memory(width, buffer.depth, family)
+    rows, blocks = image_rows(width, buffer.depth, family)
     parts = {
         "rows": rows,
         "padding": Term(width * padded),
@@ -234,9 +276,6 @@ def converter(bits: int, lanes: int, to: int) -> Terms:
 def queue(bits: int, depth: int, family: Family) -> Terms:
     """A queue of so many beats of so many bits, delimiters included."""
     stored, blocks = memory(bits, depth, family)
-    if family == "xcup" and depth <= 64:
-        # Synthesis chooses, and here takes LUTs.
-        stored, blocks = Term(memory_luts(bits, depth, family), bits), 0
     steps = max(1, (depth - 1).bit_length())
     return Terms("queue", {"stored": stored, "unit": Term(12 + 6 * steps, 4 + 4 * steps)}, blocks)
 

@@ -34,7 +34,8 @@ def test_every_coefficient_is_that_of_a_term_and_none_is_negative():
 
 
 @pytest.mark.parametrize(
-    ("width", "depth", "blocks"), [(36, 512, (1, 1)), (64, 1152, (2, 3)), (4, 10240, (1, 3)), (1, 100, (1, 1))]
+    ("width", "depth", "blocks"),
+    [(36, 512, (1, 1)), (64, 1152, (6, 3)), (80, 1152, (7, 3)), (4, 10240, (3, 3)), (1, 100, (1, 1))],
 )
 def test_block_rams_are_as_few_as_can_be(width, depth, blocks):
     assert cost_terms.blocks_of(width, depth) == blocks
