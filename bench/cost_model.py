@@ -16,7 +16,7 @@ from typing import Any
 
 import matrix_unit
 import numpy as np
-from measure import parts
+from measure import cases, parts
 from scipy.optimize import nnls
 
 from hwgen import compiler
@@ -24,7 +24,7 @@ from hwgen.flow import components
 from hwgen.flow.components import Component
 from hwgen.gateware.verilog import to_rtlil
 from hwgen.ir import Fold, Graph
-from hwgen.ops import cost, cost_terms
+from hwgen.ops import cost, cost_branches, cost_terms
 from hwgen.ops.cost_fit import FILE, KINDS, Terms, coefficients
 from hwgen.ops.cost_fit import cost as cost_of
 from hwgen.ops.cost_layers import terms_of
@@ -69,7 +69,7 @@ def measure(families: list[Family]) -> None:
     found = read()
     for family in families:
         rows = []
-        for number, case in enumerate(parts.cases(family)):
+        for number, case in enumerate(cases.cases(family)):
             made = Component(f"n{number}", str(case["kind"]), None, to_rtlil(parts.component(case, family), "unit"))
             size = components.synthesise([made], family, CACHE, workers=1).parts[0].resources
             rows.append({"case": case, **size.to_json()})
@@ -78,15 +78,19 @@ def measure(families: list[Family]) -> None:
         write(found)
 
 
-def terms(case: parts.Case, family: Family) -> Terms:
+def terms(case: cases.Case, family: Family) -> Terms:
     """The terms of a case, as the cost model states them."""
     if case["kind"] == "fifo":
         return cost_terms.queue(parts.beats(case).payload_bits, case["depth"], family)
     if case["kind"] == "width":
         return cost_terms.converter(case["bits"], case["lanes"], case["to"])
-    node, x = parts.node(case)
-    fold = parts.fold(case) if case["kind"] == "matvec" else None
-    found = terms_of(node, x, case.get("lanes", 1), fold, family)
+    if case["kind"] == "fork":
+        return cost_branches.fork(case["count"])
+    node, inputs = parts.node(case)
+    if "depths" in case:
+        return cost_branches.join(node.op, inputs, case["lanes"], case["depths"], family)
+    fold = parts.fold(case) if "pe" in case else None
+    found = terms_of(node, inputs[0], case.get("lanes", 1), fold, family)
     assert found is not None
     return found
 

@@ -197,7 +197,7 @@ class _Survey:
                 Fold(1, n),
                 max(link.y.size // n, 1),
                 n,
-                _amounts(estimate_join(link.node, link.inputs, link.y, n, link.waits)),
+                _amounts(estimate_join(link.node, link.inputs, n, link.waits, link.family)),
             )
             for n in sorted(asked)
         ]

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from hwgen.formats import Blocked
-from hwgen.formats.grid import grid_range
 from hwgen.ir import Node, TensorType
-from hwgen.ops.cost_layers import BLOCK_LUTS, add_up, amount, grid_bits
+from hwgen.ops.cost_branches import join
+from hwgen.ops.cost_fit import cost
 from hwgen.ops.cost_window import line_buffer, row_buffer
 from hwgen.ops.join import Add, Concat, Multiply
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
-from hwgen.tools.resources import Resources
+from hwgen.tools.resources import Family, Resources
 
 JOINS = (Add, Concat, Multiply)
 
@@ -68,28 +68,8 @@ def waits(
 
 
 def estimate_join(
-    node: Node, inputs: Sequence[TensorType], y: TensorType, lanes: int, wait: Sequence[Fraction]
+    node: Node, inputs: Sequence[TensorType], lanes: int, wait: Sequence[Fraction], family: Family
 ) -> Resources:
     """Resources of a join on `lanes` lanes, with its queues."""
-    parts = []
-    for x, part in zip(inputs, wait, strict=True):
-        width, depth = x.codes_format.bits * lanes + 2, max(2, math.ceil(part * x.size / lanes))
-        luts = 1.5 * width * -(-depth // 16)
-        blocks = max(-(-width // 36), -(-width * depth // 18432))
-        stored = amount(bram=blocks) if luts > 2 * BLOCK_LUTS * blocks else amount(lut=luts)
-        parts += [stored, amount(lut=30, ff=width + 10)]
-    if isinstance(node.op, Add):
-        widest = max(
-            int(factor * end).bit_length()
-            for fmt, factor in zip(node.op.formats, node.op.factors, strict=True)
-            for end in grid_range(fmt)
-        )
-        adders = (len(inputs) - 1) * lanes * (max(y.codes_format.bits, widest) + 1)
-        products = sum(factor != 1 for factor in node.op.factors) * lanes * widest
-        parts.append(amount(lut=adders + products, ff=adders + products + 6))
-    elif isinstance(node.op, Multiply):
-        bits = sum(grid_bits(fmt) for fmt in node.op.formats)
-        parts.append(amount(ff=2 * lanes * bits + 6, dsp=lanes))
-    else:
-        parts.append(amount(lut=lanes * y.codes_format.bits + 10, ff=lanes * y.codes_format.bits + 10))
-    return add_up(parts)
+    depths = [max(2, math.ceil(part * x.size / lanes)) for x, part in zip(inputs, wait, strict=True)]
+    return cost(join(node.op, inputs, lanes, depths, family), family)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from hwgen.ops import cost_terms
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_fit import Term, Terms, add_up, amount, cost
+from hwgen.ops.cost_grouped import grouped
 from hwgen.ops.cost_matvec import matvec
 from hwgen.ops.cost_rules import (
     BLOCK_LUTS,
@@ -25,9 +25,8 @@ from hwgen.ops.cost_rules import (
     queue_depth,
     signed_digits,
     wants_block_ram,
-    weight_bits,
 )
-from hwgen.ops.cost_terms import memory, rom
+from hwgen.ops.cost_terms import rom
 from hwgen.ops.cost_window import row_buffer
 from hwgen.ops.fix import Fix
 from hwgen.ops.grouped import Grouped
@@ -76,7 +75,7 @@ def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: F
     """The terms of one layer, as `estimate_node`; None for an operation without gateware."""
     op = node.op
     if isinstance(op, Grouped) and fold:
-        return _grouped(op, x, fold, family)
+        return grouped(op, x, fold, family)
     if isinstance(op, MatVec) and fold:
         return matvec(op, x, fold, family)
     if isinstance(op, Thresholds):
@@ -100,37 +99,6 @@ def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: F
     if isinstance(op, Pool):
         return cost_terms.pool(op, x, lanes, family)
     return None
-
-
-def _grouped(op: Grouped, x: TensorType, fold: Fold, family: Family) -> Terms:
-    """Products, adders and an accumulator an output lane; sums of outputs that take turns stand in a memory."""
-    lanes, terms, kind = op.output_lanes(fold), min(fold.simd, op.channels), products_of(op, x, fold)
-    turns, acc, macs = len(op.weight) // lanes, op.infer(x).codes_format.bits, lanes * terms
-    sums, most = memory(lanes * acc, turns, family) if turns > 1 else (Term(), 0)
-    if kind == "blocks":
-        whole = matvec(op, x, fold, family)
-        return replace(whole, parts={**whole.parts, "sums": sums}, bram=whole.bram + most)
-    bits, magnitude = grid_bits(x.codes_format), magnitude_bits(op.worth)
-    coded = kind == "codes" or (kind == "multiplier" and bits > x.codes_format.bits)
-    stored = op.weight_format.bits if coded else magnitude + 1
-    weights, blocks = rom(macs * stored, op.weight.size // macs, family)
-    biases, more = rom(lanes * acc, turns, family) if op.bias.any() else (Term(), 0)
-    adders = max(magnitude - 1, 0)
-    product = {
-        "lut": Term(magnitude * bits + adders * (bits + 2), adders * (bits + 3.5) + bits),
-        "codes": Term(4 * x.codes_format.bits, x.codes_format.bits),
-    }.get(kind, Term(0, bits + magnitude + 1))
-    parts = {
-        "weights": weights,
-        "biases": biases,
-        "sums": sums,
-        "products": product.times(macs),
-        "decoding": Term((fold.simd + macs * coded) * cost_terms.decoding(x.codes_format, bits), macs * bits * coded),
-        "tree": cost_terms.tree(terms, min(bits + magnitude, acc)).times(lanes),
-        "unit": Term(1.5 * lanes * acc + 25, lanes * acc + fold.simd * x.codes_format.bits + 35),
-    }
-    dsp = macs * cost_terms.multipliers(bits, weight_bits(op), family) if kind == "multiplier" else 0
-    return Terms("grouped", parts, blocks + more + most, dsp)
 
 
 def _table(op: Table, x: TensorType, lanes: int, family: Family) -> Terms:

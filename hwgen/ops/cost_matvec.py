@@ -51,9 +51,10 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
         return _placed(op, x, fold, family)
     shared, blocks = _shared(op, x, fold, kind, family)
     if kind == "lut":
-        return _partial_products(op, x, fold, shared, blocks, family)
+        formula = "matvec_signs" if op.magnitudes[1] == 1 else "matvec_narrow"
+        return Terms(formula, {**shared, **partial_products(op, x, fold.pe, fold.simd)}, blocks)
     bits, macs = grid_bits(x.codes_format), fold.pe * fold.simd
-    codes = _stores_codes(op, x, kind)
+    codes = stores_codes(op, x, kind)
     summed = min(bits + op.magnitudes[1].bit_length() + 1, op.infer(x).codes_format.bits)
     parts = {
         **shared,
@@ -74,7 +75,7 @@ def matvec(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     return Terms("matvec_floats" if codes else "matvec_wide", parts, blocks, dsp)
 
 
-def _stores_codes(op: MatVec, x: TensorType, kind: Products) -> bool:
+def stores_codes(op: MatVec, x: TensorType, kind: Products) -> bool:
     """Whether weights are stored as codes of their format and decoded behind the ROM."""
     return kind == "codes" or (kind != "lut" and grid_bits(x.codes_format) > x.codes_format.bits)
 
@@ -85,7 +86,7 @@ def _shared(op: MatVec, x: TensorType, fold: Fold, kind: Products, family: Famil
     neuron_folds, synapse_folds = out // fold.pe, inner // fold.simd
     depth, acc, macs = neuron_folds * synapse_folds, op.infer(x).codes_format.bits, fold.pe * fold.simd
     low, high = op.magnitudes
-    stored = op.weight_format.bits if _stores_codes(op, x, kind) else 1 if low == high else high.bit_length() + 1
+    stored = op.weight_format.bits if stores_codes(op, x, kind) else 1 if low == high else high.bit_length() + 1
     weights, blocks = rom(macs * stored, depth, family)
     biases, more = rom(fold.pe * acc, neuron_folds, family)
     kept, most = _kept(x.codes_format.bits * fold.simd, neuron_folds, synapse_folds, family)
@@ -107,11 +108,10 @@ def _shared(op: MatVec, x: TensorType, fold: Fold, kind: Products, family: Famil
     return parts, blocks + more + most
 
 
-def _partial_products(
-    op: MatVec, x: TensorType, fold: Fold, shared: dict[str, Term], blocks: int, family: Family
-) -> Terms:
-    """A row of partial products for each bit of a weight's magnitude, and trees of adders that synthesis places."""
-    bits, macs = grid_bits(x.codes_format), fold.pe * fold.simd
+def partial_products(op: MatVec, x: TensorType, lanes: int, terms: int) -> dict[str, Term]:
+    """A row of partial products for each bit of a weight's magnitude, and trees of adders that synthesis places, for
+    `lanes` sums of `terms` products."""
+    bits, macs = grid_bits(x.codes_format), lanes * terms
     low, high = op.magnitudes
     magnitude, greatest = high.bit_length(), (1 << bits) - 1
     partial = magnitude
@@ -119,15 +119,13 @@ def _partial_products(
         # One bit by one bit is an XNOR, which the first adders take in.
         partial = 0 if bits == 1 else 1
     product = sums([(greatest, place) for place in range(magnitude)])
-    if fold.simd == magnitude == 1:
+    if terms == magnitude == 1:
         product = Term(0, bits)
-    parts = {
-        **shared,
+    return {
         "products": Term(macs * partial * bits),
         "adders": product.times(macs),
-        "tree": sums([(greatest * high, 0)] * fold.simd).times(fold.pe),
+        "tree": sums([(greatest * high, 0)] * terms).times(lanes),
     }
-    return Terms("matvec_signs" if magnitude == 1 else "matvec_narrow", parts, blocks)
 
 
 def _kept(word: int, neuron_folds: int, synapse_folds: int, family: Family) -> tuple[Term, int]:

@@ -179,7 +179,7 @@ def walk(
             before = add_up(
                 converter(x, behind.get(way, lanes) or step.lanes, step.lanes, link.family) for x, way in ways
             )
-            own = estimate_join(link.node, link.inputs, link.y, step.lanes, link.waits)
+            own = estimate_join(link.node, link.inputs, step.lanes, link.waits, link.family)
             clocks = max(link.y.size // step.lanes, 1)
         elif link.is_unit:
             fold = folding[link.node.name]
