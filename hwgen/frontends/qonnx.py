@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hwgen.errors import UnsupportedError
+from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
 from hwgen.frontends.joins import append_concat, append_lanewise
+from hwgen.frontends.onnx_attributes import check_attributes
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
 from hwgen.frontends.onnx_layout import channels_first
@@ -30,7 +31,10 @@ def load(path: str | Path) -> Graph:
     is the batch; all other sizes must be given. Raises HwgenError naming the path if it is no ONNX file, and
     UnsupportedError naming the node for what cannot be carried to hardware.
     """
-    model = fused(channels_first(read_onnx(path)))
+    model = read_onnx(path)
+    for node in model.nodes:
+        check_attributes(node)
+    model = fused(channels_first(model))
     reader = Reader(_start(model), _constants(model))
     reader.chain.keep(reader.chain.tensor)
     for node in _live(model):
@@ -124,12 +128,18 @@ def _take(reader: Reader, node: OnnxNode) -> None:
     if not varying:
         constants[node.outputs[0]] = fold(node, given)
         return
-    if len(varying) > 1:
-        _join(chain, node, varying)
-    elif node.op in IMPORTERS:
-        IMPORTERS[node.op](chain, node, given)
-    else:
+    if len(varying) == 1 and node.op not in IMPORTERS:
         raise node.refused(f"this operation is not supported; known: {', '.join(IMPORTERS)}")
+    try:
+        if len(varying) > 1:
+            _join(chain, node, varying)
+        else:
+            IMPORTERS[node.op](chain, node, given)
+    except UnsupportedError:
+        raise
+    except HwgenError as error:
+        # What an operation itself says of its parameters does not know where they are from.
+        raise node.refused(str(error)) from error
     chain.keep(chain.tensor if chain.tensor in node.outputs else node.outputs[0])
 
 

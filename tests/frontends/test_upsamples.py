@@ -85,7 +85,7 @@ def test_signals() -> None:
     np.testing.assert_allclose(golden.predict(frozen, x.numpy().astype(float))[:, 0], want, atol=1e-4)
 
 
-def write(path: Path, kind: str, *inputs: Any, ahead: bool = False, **attributes: Any) -> Path:
+def write(path: Path, kind: str, *inputs: Any, ahead: bool = False, opset: int = 13, **attributes: Any) -> Path:
     b, rng = Builder(), np.random.default_rng(2)
     given = ["" if value is None else b.const(value, np.int64 if kind == "sizes" else np.float32) for value in inputs]
     kind = "Resize" if kind == "sizes" else kind
@@ -94,7 +94,7 @@ def write(path: Path, kind: str, *inputs: Any, ahead: bool = False, **attributes
     x = b.op(kind, x, *given, **attributes) if ahead else b.quant(x, 0.3, 4)
     x = b.quant(x, 0.3, 4) if ahead else b.op(kind, x, *given, **attributes)
     x = b.op("Conv", x, b.quant(b.const(rng.normal(0, 0.5, (2, 4, 1, 1))), 0.11, 4))
-    onnx.save(b.model(x, (5, 3, 5, 4), (5, 2, None, None), opset=attributes.pop("opset", 13)), path)
+    onnx.save(b.model(x, (5, 3, 5, 4), (5, 2, None, None), opset=opset), path)
     return path
 
 
