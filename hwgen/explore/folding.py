@@ -21,6 +21,7 @@ from hwgen.ops import cost
 from hwgen.ops.cost_layers import add_up
 from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.slice import Slice
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
 from hwgen.tools.resources import BLOCK_KBIT, Family, Resources
@@ -219,7 +220,7 @@ def given(graph: Graph, folding: Folding, family: Family = "ecp5") -> Choice:
         [
             part.clocks
             for part in parts
-            if part.link.is_join or isinstance(part.link.node.op, MatVec | Upsample | Window)
+            if part.link.is_join or isinstance(part.link.node.op, MatVec | Slice | Upsample | Window)
         ],
         default=1,
     )

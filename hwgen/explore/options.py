@@ -18,6 +18,7 @@ from hwgen.ops.cost_join import estimate_join, join_lanes
 from hwgen.ops.cost_layers import add_up, bridge, converter
 from hwgen.ops.cost_stream import Link, Part, divisors, first_lanes, folds, links, unit, walk
 from hwgen.ops.cost_window import line_buffer, row_buffer
+from hwgen.ops.slice import Slice
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Family, Resources
@@ -264,7 +265,9 @@ def _used(parts: Sequence[Part]) -> Amounts:
 
 def _slow(parts: Sequence[Part]) -> Slow | None:
     windows = [
-        Slow(p.clocks, p.link.node.name, p.lanes) for p in parts if isinstance(p.link.node.op, Window | Upsample)
+        Slow(p.clocks, p.link.node.name, p.lanes)
+        for p in parts
+        if isinstance(p.link.node.op, Slice | Upsample | Window)
     ]
     return max(windows, key=lambda one: one.clocks, default=None)
 

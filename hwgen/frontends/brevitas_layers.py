@@ -41,6 +41,7 @@ from hwgen.frontends.chain import (
     append_clip,
     append_dense,
 )
+from hwgen.frontends.slices import chunk_function, split_function, take_part
 from hwgen.frontends.upsamples import upsample_function, upsample_layer
 from hwgen.ir import Array
 from hwgen.ops import Quantize, Relu
@@ -364,11 +365,17 @@ def _attribute(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str
         raise refuse(f"the attribute {args[1]!r} is not supported; known: value")
 
 
+def _item(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
+    if not take_part(chain, name, args, kwargs, refuse):
+        take_of_topk(chain, name, args, kwargs, refuse)
+
+
 FunctionImporter = Callable[[Chain, str, Sequence[Any], Mapping[str, Any], Refuse], None]
 
 FUNCTIONS: dict[str, FunctionImporter] = {
     "add": _operator("add"),
     "argmax": argmax_function,
+    "chunk": chunk_function,
     "contiguous": _ignored,
     "detach": _ignored,
     "div": _operator("div"),
@@ -376,11 +383,12 @@ FUNCTIONS: dict[str, FunctionImporter] = {
     "flatten": _flatten_function,
     "float": _ignored,
     "getattr": _attribute,
-    "getitem": take_of_topk,
+    "getitem": _item,
     "interpolate": upsample_function,
     "mul": _operator("mul"),
     "reshape": _view,
     "softmax": softmax_function,
+    "split": split_function,
     "sub": _operator("sub"),
     "topk": topk_function,
     "truediv": _operator("div"),

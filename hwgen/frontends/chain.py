@@ -96,7 +96,13 @@ class Chain:
         self._add(name, op, output, reads)
 
     def graph(self, name: str) -> Graph:
-        return Graph(name, (self.input,), tuple(self.nodes), (self.tensor,))
+        """The graph, without the nodes that the tensor at hand does not depend on."""
+        needed, kept = {self.tensor}, []
+        for node in reversed(self.nodes):
+            if node.output in needed:
+                needed |= set(node.inputs)
+                kept.append(node)
+        return Graph(name, (self.input,), tuple(reversed(kept)), (self.tensor,))
 
     @property
     def framed(self) -> tuple[int, ...]:

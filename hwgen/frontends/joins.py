@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from hwgen.frontends import images
 from hwgen.frontends.chain import Chain, Refuse
+from hwgen.frontends.slices import on_channels
 from hwgen.ops import Add, Concat, Multiply
 
 VERBS = {Add: "adds", Multiply: "multiplies"}
@@ -26,15 +26,10 @@ def append_lanewise(
 
 def append_concat(chain: Chain, name: str, output: str, tensors: Sequence[str], axis: int, refuse: Refuse) -> None:
     """Tensors side by side along their channels; axis: with the batch's, as the network being read has it."""
-    chain.take(tensors[0])
-    rank = len(chain.framed) + 1
-    if axis % rank == 1 and rank > 2:
-        for tensor in dict.fromkeys(tensors):
-            chain.take(tensor)
-            images.channels_last(chain, refuse)
-            chain.keep(tensor)
-    elif axis % rank != rank - 1 or chain.layout != "plain":
-        raise refuse(f"axis {axis} is not that of the channels")
+    for tensor in dict.fromkeys(tensors):
+        chain.take(tensor)
+        on_channels(chain, axis, refuse)
+        chain.keep(tensor)
     chain.join(name, Concat(), output, tensors, refuse)
 
 

@@ -20,6 +20,7 @@ from hwgen.frontends.chain import (
 )
 from hwgen.frontends.constants import Constant, axes_of, quantizer
 from hwgen.frontends.onnx_file import OnnxNode
+from hwgen.frontends.slices import slice_onnx, split_onnx
 from hwgen.frontends.upsamples import upsample_onnx
 from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax, TopK
 
@@ -377,7 +378,9 @@ IMPORTERS: dict[str, Importer] = {
     "Relu": _relu,
     "Reshape": _reshape,
     "Resize": upsample_onnx,
+    "Slice": slice_onnx,
     "Softmax": _softmax,
+    "Split": split_onnx,
     "Squeeze": _squeeze,
     "Sub": _arithmetic,
     "TopK": _topk,

@@ -19,6 +19,7 @@ from hwgen import ops
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.join import Join
 from hwgen.gateware.pool import Pool
+from hwgen.gateware.slice import Slice
 from hwgen.gateware.timing import Source
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window
@@ -48,6 +49,8 @@ def held(part: Part, place: int = 0) -> Fraction:
     if isinstance(component, Join):
         queue = component.queues[place]
         return Fraction(queue.size + 1, queue.input.beats) + Fraction(component.depth + 1, component.output.beats)
+    if isinstance(component, Slice):
+        return Fraction(component.start, component.input.beats) + Fraction(component.depth + 1, component.output.beats)
     beats = min(component.input.beats, component.output.beats)
     if isinstance(component, Fifo):
         return Fraction(component.size + 1, beats)
@@ -68,6 +71,8 @@ def held(part: Part, place: int = 0) -> Fraction:
 def ahead(part: Part) -> Fraction:
     """The most of a frame that a component has given beyond what it has taken."""
     component = part.component
+    if isinstance(component, Slice):
+        return Fraction(component.vector - component.stop, component.input.beats)
     if not isinstance(component, Window):
         return Fraction(0)
     height, down = component.x.shape[0], len(component.buffer.needed)

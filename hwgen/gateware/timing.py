@@ -90,6 +90,21 @@ def gather(count: int, depth: int, sink: Push, beats: int = 1) -> Push:
     return push
 
 
+def passing(count: int, start: int, stop: int, depth: int, sink: Push) -> Push:
+    """Of every `count` beats those from `start` to `stop` - 1 pass, `depth` clocks later; the others go."""
+    enabled, index = Enabled(sink), 0
+
+    def push(offered: int) -> int:
+        nonlocal index
+        accepted = enabled.first(offered)
+        if start <= index < stop:
+            enabled.give(enabled.later(accepted, depth))
+        index = (index + 1) % count
+        return accepted
+
+    return push
+
+
 def grouped(counts: tuple[int, int, int, int], depth: int, sink: Push) -> Push:
     """A unit of products in groups. counts: taps, groups one after the other, beats of each, clocks for each beat; the
     last beat of each group in the last tap gives one in each of them."""

@@ -26,6 +26,7 @@ from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.matvec_placed import PlacedMatVec
 from hwgen.gateware.pool import Pool, check_pool
 from hwgen.gateware.requantize import Requantize
+from hwgen.gateware.slice import Slice
 from hwgen.gateware.table import Table
 from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.timing import Source
@@ -89,6 +90,7 @@ BUILDERS = {
     ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
     ops.Upsample: lambda node, x, lanes, folding: Upsample(node.op, x, lanes),
     ops.Pool: lambda node, x, lanes, folding: Pool(node.op, x, lanes),
+    ops.Slice: lambda node, x, lanes, folding: Slice(node.op, x, lanes),
 }
 
 # What is looked at before anything is built: each raises HwgenError for an operation that cannot be.
@@ -112,6 +114,7 @@ KINDS = {
     Window: "window",
     Upsample: "upsample",
     Pool: "pool",
+    Slice: "slice",
     Sum: "add",
     Product: "multiply",
     Beside: "concat",

@@ -10,6 +10,7 @@ from hwgen.ops.join import Add, Concat, Multiply
 from hwgen.ops.matvec import MatVec, integer_range
 from hwgen.ops.real import Affine, Dense, Quantize, Relu, Reshape, Softmax, Transpose
 from hwgen.ops.requantize import Requantize
+from hwgen.ops.slice import Slice
 from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
 from hwgen.ops.topk import TopK
@@ -36,6 +37,7 @@ OPS: dict[str, type[Op]] = {
         Relu,
         Requantize,
         Reshape,
+        Slice,
         Softmax,
         Table,
         Thresholds,
@@ -65,6 +67,7 @@ __all__ = [
     "Relu",
     "Requantize",
     "Reshape",
+    "Slice",
     "Softmax",
     "Table",
     "Thresholds",

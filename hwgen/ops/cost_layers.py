@@ -32,6 +32,7 @@ from hwgen.ops.fix import Fix
 from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec
 from hwgen.ops.requantize import Requantize
+from hwgen.ops.slice import Slice
 from hwgen.ops.table import Table
 from hwgen.ops.thresholds import Thresholds
 from hwgen.ops.topk import TopK
@@ -98,6 +99,10 @@ def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: F
         return _upsample(op, x, lanes, family)
     if isinstance(op, Pool):
         return cost_terms.pool(op, x, lanes, family)
+    if isinstance(op, Slice):
+        counts = (x.channels // lanes, x.size // x.channels)
+        steps = sum((count - 1).bit_length() for count in counts)
+        return Terms("slice", {"unit": Term(8 + 2 * steps, cost_terms.word(x, lanes) + 4 + steps)})
     return None
 
 

@@ -21,6 +21,7 @@ from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_no
 from hwgen.ops.cost_window import is_wire, line_buffer, row_buffer, upsample_lanes, window_lanes
 from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec
+from hwgen.ops.slice import Slice
 from hwgen.ops.topk import TopK
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Pool, Window
@@ -135,6 +136,10 @@ def lanes_of(link: Link, come: Sequence[int], folding: Folding, slowest: int) ->
         return upsample_lanes(op, link.x, behind, slowest)
     if isinstance(op, Pool):
         return math.gcd(behind, link.x.channels // op.taps)
+    if isinstance(op, Slice):
+        return math.gcd(behind, op.start, op.stop)
+    if isinstance(op, BlockQuantize):
+        return math.gcd(behind, op.format.block.size)
     if isinstance(op, BlockQuantize):
         return math.gcd(behind, op.format.block.size)
     return behind

@@ -10,7 +10,7 @@ from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
-from hwgen.passes.reorder import copy_over_forks, reorder
+from hwgen.passes.reorder import copy_over_forks, order_slices, reorder
 from hwgen.passes.requantize import absorb_requantizers
 from hwgen.passes.tidy import tidy
 from hwgen.passes.ties import Comparison, Tie, explain
@@ -26,6 +26,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     split_input,
     split_argmax,
     copy_over_forks,
+    order_slices,
     affine_behind_dense,
     lower_dense,
     pad_codes,
@@ -74,6 +75,7 @@ __all__ = [
     "freeze",
     "lower_dense",
     "order_pools",
+    "order_slices",
     "order_upsamples",
     "pad_codes",
     "reorder",

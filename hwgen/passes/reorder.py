@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hwgen.formats import Bipolar, Blocked, Int
-from hwgen.ir import Graph, Node
-from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape
+from hwgen.ir import Graph, Node, Op
+from hwgen.ops import Activation, Affine, Dense, Quantize, Relu, Reshape, Slice
 from hwgen.passes.branches import each_chain, readers
 from hwgen.passes.chain import chain, read_type, rebuilt, refused
 
@@ -50,6 +50,33 @@ def copy_over_forks(graph: Graph) -> Graph:
                 inputs.append(tensor)
             nodes.append(replace(one, inputs=tuple(inputs)))
         graph = replace(graph, nodes=tuple(nodes))
+
+
+@each_chain
+def order_slices(graph: Graph) -> Graph:
+    """The same function with slices ahead of real element-wise operations, so that quantizers meet what they absorb."""
+    done: list[Node] = []
+    for node in chain(graph):
+        done.append(node)
+        place = len(done) - 1
+        while (
+            place and isinstance(done[place].op, Slice) and isinstance(done[place - 1].op, Activation | Affine | Relu)
+        ):
+            before, one = done[place - 1 : place + 1]
+            assert isinstance(one.op, Slice)
+            # A tensor keeps the name of its last step.
+            done[place - 1] = replace(one, output=f"{one.output}.early")
+            done[place] = replace(before, op=_sliced(before.op, one.op), output=one.output)
+            place -= 1
+    return rebuilt(graph, done)
+
+
+def _sliced(op: Op, taken: Slice) -> Op:
+    """An element-wise operation on the channels that are taken."""
+    if not isinstance(op, Affine):
+        return op
+    parts = (part if len(part) == 1 else taken.run(part) for part in (op.mul, op.add, op.div))
+    return Affine(*parts)
 
 
 def _reshapes(graph: Graph) -> list[Node]:
