@@ -147,12 +147,13 @@ class Accelerator:
     def write(self, folder: Path | str, x: npt.ArrayLike | None = None, frames: int = 16, seed: int = 0) -> Path:
         """Write Verilog, graph, manifest and, in bench/, a test bench that stands alone; `folder` appears whole.
 
-        x: inputs of the vectors, as in `golden.run`; without them `frames` random ones.
+        x: inputs of the vectors, as in `golden.run`; without them `frames` random ones. Raises HwgenError for a folder
+        that holds anything else than what this wrote before.
         """
         from hwgen.flow.bench_folder import emit_bench
 
         codes = self.inputs(x, frames, seed)
-        with atomic_dir(folder) as out:
+        with atomic_dir(folder, "graph.json") as out:
             (out / "accel.v").write_text(self.verilog())
             (out / "graph.json").write_text(json.dumps(self.graph.to_json()))
             (out / "manifest.json").write_text(json.dumps(self.manifest(), indent=2) + "\n")

@@ -130,7 +130,10 @@ def read_fold(path: Path) -> dict[str, Fold]:
             raise HwgenError(f"{path}: the fold of {name!r} is [PE, SIMD], two integers, not {json.dumps(value)}")
         if rest not in ([], ["dsp"]):
             raise HwgenError(f'{path}: behind PE and SIMD of {name!r} there may be "dsp", not {json.dumps(rest)}')
-        folding[name] = Fold(pair[0], pair[1], bool(rest))
+        try:
+            folding[name] = Fold(pair[0], pair[1], bool(rest))
+        except HwgenError as error:
+            raise HwgenError(f"{path}: the fold of {name!r}: {error}") from error
     return folding
 
 

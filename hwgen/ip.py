@@ -115,13 +115,11 @@ def emit(core: Core, folder: Path, *, families: Sequence[Family] = REPORTED) -> 
     A core with cells of one family is reported for that one only. The folder is replaced as a whole if it holds a core;
     raises HwgenError if it holds anything else.
     """
-    if folder.exists() and not (folder / "ip.json").is_file() and any(folder.iterdir()):
-        raise HwgenError(f"{folder} holds other files; a core needs a folder of its own")
     text = to_verilog(core.component, core.name)
     models = models_of(text)
     verilog = core.header() + _cells_note(models) + text
     families = [family for family in families if all(MODELS[model] == family for model in models)]
-    with atomic_dir(folder) as path:
+    with atomic_dir(folder, "ip.json") as path:
         source = path / f"{core.name}.v"
         source.write_text(verilog, encoding="utf-8")
         report = resources(core.name, source, path / "synthesis", families)

@@ -83,6 +83,8 @@ def read_source(place: str, frames: Path | None = None) -> Source:
         network = models.find(models.record(place)["config"]["model"])
         held = data.load(network.dataset).shaped(*network.shape)
         source = Source(place, read_module(place), held.x_test, held.y_test, held.x_train[:CALIBRATION])
+    elif path.endswith(".py"):
+        raise HwgenError(f"{place}: name the function that gives the module, as in {place}:FUNCTION")
     elif given is None:
         raise HwgenError(f"{place} brings no frames of its own: give real ones with --input")
     else:

@@ -189,7 +189,14 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
         (("fold", "graph.json", "--fps", "1e9"), 1, "are out of reach at 50 MHz"),
         (("fold", "graph.json", "--budget", "1e-4"), 1, "no folding is estimated to fit 0.0001 of ulx3s"),
         (("compile", "graph.json", "-o", "out", "--fold", "bad.json"), 1, "node 'fc0': folding must divide the layer"),
+        (
+            ("compile", "graph.json", "-o", "out", "--fold", "zero.json"),
+            1,
+            "zero.json: the fold of 'fc0': PE and SIMD are",
+        ),
         (("compile", "graph.json", "-o", "out", "--fold", "none.json"), 1, "cannot read none.json"),
+        (("compile", "graph.json", "-o", "x.npy"), 1, "x.npy is a file; a folder is to be written there"),
+        (("compile", "graph.json", "-o", "mine"), 1, "mine holds other files, which would be lost"),
         (("formats", "show", "imt4"), 1, "unknown format 'imt4'"),
         (("flash", "graph.json"), 1, "holds no bitstream for ulx3s: run hwgen bitstream first"),
         (("run", "graph.json", "none.npy", "-o", "y.npy"), 1, "cannot read none.npy"),
@@ -203,14 +210,17 @@ def test_a_report_before_anything_ran_knows_only_estimates(hwgen, model: Graph) 
 def test_errors_are_one_message(hwgen, model: Graph, tmp_path: Path, words, code: int, message: str) -> None:  # type: ignore[no-untyped-def]
     np.save(tmp_path / "x.npy", np.zeros((2, 7), int))
     (tmp_path / "bad.json").write_text('{"fc0": [4, 3], "fc1": [1, 1]}')
-    before = set(tmp_path.iterdir())
+    (tmp_path / "zero.json").write_text('{"fc0": [0, 1], "fc1": [1, 1]}')
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").write_text("")
+    before = set(tmp_path.rglob("*"))
     ended = hwgen(*words)
     assert ended.code == code
     shown = " ".join(ended.err.split())
     assert shown.count("error: ") == 1
     assert message in shown.split("error: ")[1]
     assert "Traceback" not in ended.err + ended.out
-    assert set(tmp_path.iterdir()) == before
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_codes_of_another_range(hwgen, tmp_path: Path, model: Graph) -> None:  # type: ignore[no-untyped-def]

@@ -91,7 +91,7 @@ def write(graph: Graph, folding: Folding, folder: Path | str, board: Board) -> P
         raise HwgenError(f"the FINN backend makes projects for AMD parts; {board.name} has {board.part}")
     model = finn_onnx.to_onnx(graph)
     nodes = finn_fold.folding(graph, folding)
-    with atomic_dir(folder) as out:
+    with atomic_dir(folder, "graph.json") as out:
         (out / "model.onnx").write_bytes(model.SerializeToString())
         _write_json(out / "graph.json", graph.to_json())
         _write_json(out / "folding.json", nodes)

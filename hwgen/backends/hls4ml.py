@@ -67,7 +67,7 @@ def write(
     from hwgen.backends import hls4ml_model
 
     kind = graph.input_type
-    with atomic_dir(folder) as out:
+    with atomic_dir(folder, "graph.json") as out:
         hls4ml_model.write_project(
             out,
             project_name(graph),

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen import golden
-from hwgen.errors import HwgenError
 from hwgen.flow import simulator
 from hwgen.flow.simulate import Codes, Run, pack_vectors, run_plan
 from hwgen.flow.verify import RUNS, expected_streams
@@ -39,13 +38,11 @@ def emit_bench(
     codes, expected, runs: as in `verify`. The folder is replaced as a whole if this function made it; raises HwgenError
     if it holds anything else, and for vectors that do not fit the design.
     """
-    if folder.exists() and not (folder / "run.json").is_file() and any(folder.iterdir()):
-        raise HwgenError(f"{folder} holds other files; a bench needs a folder of its own")
     inputs = np.asarray(codes, dtype=np.int64)
     trace = golden.trace(graph, inputs) if expected is None else expected
     vectors = pack_vectors(simulator.watched(design), inputs, expected_streams(graph, design, trace))
     plan = run_plan(design, len(inputs), runs, vectors, strict=True)
-    with atomic_dir(folder) as path:
+    with atomic_dir(folder, "run.json") as path:
         for name in STANDALONE:
             shutil.copyfile(share("sim", "standalone", name), path / name)
         for name in (*simulator.BENCH, "harness.vlt", "stream_bench.py"):

@@ -81,13 +81,16 @@ def write_atomic(path: Path | str, data: bytes | str) -> None:
 
 
 @contextmanager
-def atomic_dir(path: Path | str) -> Iterator[Path]:
+def atomic_dir(path: Path | str, mark: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends without an exception.
 
+    mark: a file of every folder that may be replaced; one that holds other files belongs to somebody else.
     On an exception the temporary is removed and an existing `path` is left as it was. Temporaries of builds that
-    were killed are removed. Raises HwgenError that names `path` when the disk is full or the place cannot be written.
+    were killed are removed. Raises HwgenError that names `path` when it is not to be replaced, when the disk is full or
+    the place cannot be written.
     """
     path = Path(path)
+    _check_replaceable(path, mark)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
@@ -104,6 +107,13 @@ def atomic_dir(path: Path | str) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _check_replaceable(path: Path, mark: str | None) -> None:
+    if path.exists() and not path.is_dir():
+        raise HwgenError(f"{path} is a file; a folder is to be written there")
+    if mark and path.is_dir() and not (path / mark).is_file() and any(path.iterdir()):
+        raise HwgenError(f"{path} holds other files, which would be lost: it is not one that hwgen wrote (no {mark})")
 
 
 def _replace_dir(temporary: Path, path: Path) -> None:

@@ -104,6 +104,7 @@ def test_what_cannot_be_imported_is_refused(recipe: Path, tmp_path: Path) -> Non
     torch.save(nn.Linear(5, 3), tmp_path / "net.pt")
     for place, frames, message in (
         ("none.py:small", None, r"none.py: there is no such file"),
+        ("nets.py", None, r"nets.py: name the function that gives the module, as in .*nets.py:FUNCTION"),
         ("nets.py:NAME", None, r"nets.py has no function 'NAME'"),
         ("nets.py:ends", None, r"ends\(\) of .*nets.py gives \(module, x\) or \(module, x, y\), not NoneType"),
         ("nets.py:bare", None, r"not \(Linear, str, int, int\)"),

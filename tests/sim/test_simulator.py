@@ -144,5 +144,5 @@ def test_emitted_folder(tmp_path: Path) -> None:
 
 def test_emitted_folder_spares_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(HwgenError, match="holds other files; a bench needs a folder of its own"):
+    with pytest.raises(HwgenError, match="holds other files, which would be lost: it is not one that hwgen wrote"):
         emit_bench(toy.GRAPH, toy.DESIGN, toy.frames(5), tmp_path)

@@ -60,12 +60,29 @@ def test_atomic_dir_replaces_only_on_success(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_atomic_dir_leaves_what_somebody_else_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    for wanted in ("a", "b"):  # an empty folder is free, and one with the mark is of the same kind
+        with atomic_dir(path, "mark") as folder:
+            (folder / "mark").write_text("")
+            (folder / wanted).write_text("")
+    (path / "mark").unlink()
+    message = r"out holds other files, which would be lost: it is not one that hwgen wrote \(no mark\)"
+    with pytest.raises(HwgenError, match=message), atomic_dir(path, "mark"):
+        pass
+    assert [p.name for p in path.iterdir()] == ["b"]
+
+
 def test_atomic_dir_reports_a_full_disk_and_a_bad_place(tmp_path: Path) -> None:
     with pytest.raises(HwgenError, match=r"cannot write .*out: No space left"), atomic_dir(tmp_path / "out"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     (tmp_path / "file").write_text("")
     with pytest.raises(HwgenError, match=r"cannot write .*file/out: "), atomic_dir(tmp_path / "file" / "out"):
         pass
+    with pytest.raises(HwgenError, match="file is a file; a folder is to be written"), atomic_dir(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").is_file()
     with pytest.raises(FileNotFoundError), atomic_dir(tmp_path / "out"):
         (tmp_path / "none").read_text()
     assert not (tmp_path / "out").exists()
