@@ -209,7 +209,10 @@ def _conv(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
     weights = Weights(weight.codes, weight.scale, weight.format, weight.zero_point)
     if weight.value.ndim == 3:
         weights = replace(weights, codes=weights.codes[:, :, None], scale=weights.scale[:, :, None])
-    slide, groups = _slide(chain, node, weight.value.shape[2:]), int(node.attributes.get("group", 1))
+    kernel = weight.value.shape[2:]
+    if tuple(node.attributes.get("kernel_shape", kernel)) != kernel:
+        raise node.refused(f"kernel_shape={list(node.attributes['kernel_shape'])}, and its weights are {list(kernel)}")
+    slide, groups = _slide(chain, node, kernel), int(node.attributes.get("group", 1))
     images.append_conv(chain, name, f"{output}.product" if bias else output, weights, slide, groups, node.refused)
     if bias is not None:
         behind = (1,) * (len(chain.framed) - 1)

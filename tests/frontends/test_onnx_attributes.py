@@ -54,6 +54,8 @@ def test_attributes_that_are_known_are_not(op: str, domain: str, attributes: dic
         ({"strides": [0, 1]}, r"a window's stride is two numbers of 1 or more, not \(0, 1\)"),
         ({"dilations": [1, -1]}, r"a window's dilation is two numbers of 1 or more, not \(1, -1\)"),
         ({"pads": [-1, 0, 0, 0]}, r"a window's padding is \(top, left, bottom, right\), 0 or more, not \(-1, "),
+        ({"kernel_shape": [5, 5]}, r"kernel_shape=\[5, 5\], and its weights are \[3, 3\]"),
+        ({"pads": [1, 1]}, r"windows over 2 axes do not fit a tensor of shape \(batch, 2, 8, 8\)"),
         ({"colour": "red"}, r"it has an attribute 'colour'"),
     ],
 )
