@@ -40,6 +40,10 @@ NETWORKS = (
     ("perceptron", 64),
     ("examples/digits.onnx", 64),
     ("tfc-w2a2", 512),
+    ("digits-e4m3", 512),
+    ("digits-mxfp4", 512),
+    ("digits-separable", 4000),
+    ("digits-residual", 8000),
     ("fmnist-int4", 20_000),
     ("fmnist-e3m2", 40_000),
     ("fmnist-mxfp4", 40_000),
@@ -160,16 +164,14 @@ def _most(errors: list[float]) -> float:
 
 
 def graph_of(name: str) -> Graph:
-    """A trained network of hwgen.models, frozen; or a QONNX file."""
+    """A QONNX file, frozen; or a network of this name."""
     if name.endswith(".onnx"):
         return compiler.load(name)
     if name == "perceptron":
         return matrix_unit.perceptron()
-    from hwgen import models
+    from measure import networks
 
-    shape = models.find(models.record(name)["config"]["model"]).shape
-    x = np.random.default_rng(1).random((64, *shape), dtype=np.float32)
-    return compiler.from_brevitas(models.load(name), x)
+    return networks.digits(name) if name.startswith("digits-") else networks.trained(name)
 
 
 def check(family: Family, names: list[str]) -> None:
@@ -181,21 +183,37 @@ def check(family: Family, names: list[str]) -> None:
         # Folds stay as they are once they are in the data, whatever the model would choose today.
         kept = read().get("networks", {}).get(family, {}).get(name, {}).get("folding", wish)
         made = compiler.compile(graph_of(name), BOARDS[family], kept, CACHE.parent)
-        whole = cost.estimate(made.graph, made.folding, family)
-        sizes = made.synthesise(workers=1, progress=lambda text, done: print(" ", text, flush=True))
-        folds = {node: fold.to_json() for node, fold in made.folding.items()}
-        row: dict[str, Any] = {"interval": made.design.interval, "folding": folds, "layers": {}}
-        for kind in (*KINDS, "bram", "dsp"):
-            found, scale = getattr(sizes.total, kind), 2 if kind == "bram" and family == "xcup" else 1
-            row[kind] = [getattr(whole, kind), found * scale]
-        for part in cost.parts(made.graph, made.folding, family):
-            node = part.link.node.name
-            there = [one.resources.lut or 0 for one in sizes.parts if one.node == node]
-            row["layers"][node] = [part.link.node.op.kind, part.own.lut, sum(there)]
+        row = compared(made, family)
         found = read()
         found.setdefault("networks", {}).setdefault(family, {})[name] = row
         write(found)
         print(family, name, {kind: row[kind] for kind in (*KINDS, "bram", "dsp")}, flush=True)
+
+
+def compared(made: compiler.Accelerator, family: Family) -> dict[str, Any]:
+    """[estimate, synthesis] of an accelerator and of its layers, and of what stands between them."""
+    sizes = made.synthesise(workers=1, progress=lambda text, done: print(" ", text, flush=True))
+    whole = cost.estimate(made.graph, made.folding, family)
+    folds = {node: fold.to_json() for node, fold in made.folding.items()}
+    row: dict[str, Any] = {"interval": made.design.interval, "folding": folds, "layers": {}}
+    for kind in (*KINDS, "bram", "dsp"):
+        found, scale = getattr(sizes.total, kind), 2 if kind == "bram" and family == "xcup" else 1
+        row[kind] = [getattr(whole, kind), found * scale]
+    parts = cost.parts(made.graph, made.folding, family)
+    for part in parts:
+        node = part.link.node
+        row["layers"][node.name] = {"kind": node.op.kind} | {
+            kind: [getattr(part.own, kind), _total(sizes, node.name, kind)] for kind in KINDS
+        }
+    row["between"] = {
+        kind: [sum(getattr(part.before, kind) for part in parts), _total(sizes, None, kind)] for kind in KINDS
+    }
+    return row
+
+
+def _total(sizes: components.Sizes, node: str | None, kind: str) -> float:
+    """What the components of a node take, or those of none."""
+    return float(sum(getattr(one.resources, kind) or 0 for one in sizes.parts if one.node == node))
 
 
 HEAD = """# The cost model
@@ -247,12 +265,16 @@ def page() -> str:
 
 def _by_kind(networks: dict[str, Any]) -> list[str]:
     """Errors of single layers, by kind."""
-    kinds: dict[str, list[float]] = {}
-    for row in networks.values():
-        for kind, guess, found in row["layers"].values():
-            kinds.setdefault(kind, []).append((guess - found) / max(found, LEAST))
-    lines = [f"{name} {_mean(errors):.0%} (most {_most(errors):+.0%})" for name, errors in sorted(kinds.items())]
-    return [f"\nLUTs of single layers, mean error: {'; '.join(lines)}.\n"]
+    lines = []
+    for kind in KINDS:
+        found: dict[str, list[float]] = {}
+        for row in networks.values():
+            for layer in row["layers"].values():
+                guess, real = layer[kind]
+                found.setdefault(layer["kind"], []).append((guess - real) / max(real, LEAST))
+        told = [f"{name} {_mean(errors):.0%} (most {_most(errors):+.0%})" for name, errors in sorted(found.items())]
+        lines.append(f"\n{kind.upper()} of single layers, mean error: {'; '.join(told)}.\n")
+    return lines
 
 
 def main() -> None:

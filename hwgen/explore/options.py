@@ -252,6 +252,8 @@ def _cell(between: Sequence[Link], target: Link | None, behind: int, simd: int, 
         used, asks = [*used, converter(target.inputs[place], come, simd, target.family)], wanted == simd
     elif target:
         used.append(bridge(target.x, come, simd, windows=target.pixel is not None, family=target.family))
+    if target:
+        used.append(target.fork(place))
     return Cell(behind, simd, pace, _amounts(add_up(used)), _slow(parts), asks)
 
 

@@ -32,7 +32,7 @@ def join(op: Op, inputs: Sequence[TensorType], lanes: int, depths: Sequence[int]
         small = sum(widths) < SMALL_PRODUCT[family]
         decoded = Term(sum(decoding(fmt, width) for fmt, width in zip(op.formats, widths, strict=True)), sum(widths))
         parts["factors"] = decoded.times(lanes)
-        parts["products"] = Term(3 * widths[0] * widths[1] * small, sum(widths)).times(lanes)
+        parts["products"] = Term(2 * (min(widths) - 1) * sum(widths) * small, sum(widths)).times(lanes)
         return Terms("multiply", parts, blocks, 0 if small else lanes * multipliers(widths[0], widths[1], family))
     assert isinstance(op, Concat)
     bits = word(inputs[0], lanes)

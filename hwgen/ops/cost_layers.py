@@ -119,9 +119,13 @@ def _table(op: Table, x: TensorType, lanes: int, family: Family) -> Terms:
 def _topk(op: TopK, x: TensorType) -> Terms:
     """A comparison and a choice a cell, and what it holds."""
     width, index = x.codes_format.bits, max(1, (x.channels - 1).bit_length())
-    held = width + (index if op.give == "indices" else width)
-    cell = Term(0.7 * width + 2 + held, held + 1)
-    return Terms("topk", {"cells": cell.times(op.k), "unit": Term(1.5 * index + 6, index + 4)})
+    held = width + (index if op.give == "indices" else 0)
+    parts = {
+        "comparisons": Term(op.k * (width + 2)),
+        "cells": Term((op.k - 1) * held, op.k * (held + 1)),
+        "unit": Term(1.5 * index + 6, index + 4),
+    }
+    return Terms("topk", parts)
 
 
 def _upsample(op: Upsample, x: TensorType, lanes: int, family: Family) -> Terms:

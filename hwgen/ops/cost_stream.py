@@ -16,6 +16,8 @@ from fractions import Fraction
 from hwgen.formats import Blocked
 from hwgen.ir import Fold, Folding, Graph, Node, TensorType
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.cost_branches import fork
+from hwgen.ops.cost_fit import cost
 from hwgen.ops.cost_join import JOINS, estimate_join, join_lanes, waits
 from hwgen.ops.cost_layers import add_up, amount, bridge, converter, estimate_node, lanes_behind
 from hwgen.ops.cost_window import is_wire, line_buffer, row_buffer, upsample_lanes, window_lanes
@@ -36,6 +38,7 @@ class Link:
     pixel: of a matrix unit, the type of the image whose sliding windows it reads; else None.
     reader: of sliding windows, the name of the matrix unit that reads them; else None.
     waits: of a join, how much of a frame waits at each input for the others, about.
+    shared: for each input whether others read its stream too.
     family: of the FPGA that the node is on, for its cost.
     """
 
@@ -43,6 +46,7 @@ class Link:
     inputs: tuple[TensorType, ...]
     y: TensorType
     sources: tuple[str, ...]
+    shared: tuple[bool, ...]
     pixel: TensorType | None = None
     reader: str | None = None
     waits: tuple[Fraction, ...] = ()
@@ -51,6 +55,10 @@ class Link:
     @property
     def x(self) -> TensorType:
         return self.inputs[0]
+
+    def fork(self, place: int) -> Resources:
+        """What the fork of the stream that comes to input `place` takes for this reader, if there is one."""
+        return cost(fork(1), self.family) if self.shared[place] else amount()
 
     @property
     def is_join(self) -> bool:
@@ -103,7 +111,9 @@ def links(graph: Graph, family: Family = "ecp5") -> list[Link]:
             found[sources[0]], pixel = replace(last, reader=node.name), last.x
         inputs = tuple(graph.types[tensor] for tensor in node.inputs)
         wait = waiting.get(node.name, ())
-        found[node.output] = Link(node, inputs, graph.types[node.output], sources, pixel, waits=wait, family=family)
+        shared = tuple(read[source] > 1 for source in sources)
+        made = Link(node, inputs, graph.types[node.output], sources, shared, pixel, waits=wait, family=family)
+        found[node.output] = made
     return list(found.values())
 
 
@@ -195,6 +205,7 @@ def walk(
             before = converter(link.x, come, step.lanes, link.family) if come else amount()
             clocks = clocks_of(link, step.lanes)
             own = estimate_node(link.node, link.x, step.lanes, None, link.family)
+        before = add_up([before, *(link.fork(place) for place in range(len(link.sources)))])
         parts.append(Part(link, step.lanes, step.behind, fold, clocks, own, before))
     return parts
 
