@@ -25,7 +25,7 @@ from hwgen.gateware.width import Gather, Scatter
 from hwgen.gateware.window import Window
 from hwgen.ir import Node
 
-ELEMENTWISE = (ops.Thresholds, ops.Requantize, ops.Table, ops.BlockQuantize, ops.Fix)
+ELEMENTWISE = (ops.Thresholds, ops.Requantize, ops.Table, ops.BlockQuantize, ops.Decode, ops.Fix)
 """Operations that hold no more than their pipeline."""
 
 

@@ -17,6 +17,7 @@ from hwgen.gateware.beat import beats_of, signature
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.branches import Part, queue_depths
 from hwgen.gateware.decode import check_decodable
+from hwgen.gateware.decoding import Decode
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.fix import Fix
 from hwgen.gateware.fork import Fork
@@ -85,6 +86,7 @@ BUILDERS = {
     ops.Requantize: lambda node, x, lanes, folding: Requantize(node.op, x, lanes),
     ops.BlockQuantize: lambda node, x, lanes, folding: BlockQuantize(node.op, x, lanes),
     ops.Fix: lambda node, x, lanes, folding: Fix(node.op, x, lanes),
+    ops.Decode: lambda node, x, lanes, folding: Decode(node.op, x, lanes),
     ops.ArgMax: lambda node, x, lanes, folding: ArgMax(node.op, x, lanes),
     ops.TopK: lambda node, x, lanes, folding: TopK(node.op, x),
     ops.Window: lambda node, x, lanes, folding: Window(node.op, x, lanes),
@@ -109,6 +111,7 @@ KINDS = {
     Requantize: "requantize",
     BlockQuantize: "block_quantize",
     Fix: "fix",
+    Decode: "decode",
     ArgMax: "argmax",
     TopK: "topk",
     Window: "window",

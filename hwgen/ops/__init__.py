@@ -4,6 +4,7 @@ from hwgen.ir import Op
 from hwgen.ops.activation import Activation
 from hwgen.ops.argmax import ArgMax
 from hwgen.ops.block_quantize import BlockQuantize
+from hwgen.ops.decode import Decode
 from hwgen.ops.fix import Fix
 from hwgen.ops.grouped import Grouped, GroupedDense
 from hwgen.ops.join import Add, Concat, Multiply
@@ -26,6 +27,7 @@ OPS: dict[str, type[Op]] = {
         ArgMax,
         BlockQuantize,
         Concat,
+        Decode,
         Dense,
         Fix,
         Grouped,
@@ -56,6 +58,7 @@ __all__ = [
     "ArgMax",
     "BlockQuantize",
     "Concat",
+    "Decode",
     "Dense",
     "Fix",
     "Grouped",

@@ -28,6 +28,7 @@ from hwgen.ops.cost_rules import (
 )
 from hwgen.ops.cost_terms import rom
 from hwgen.ops.cost_window import row_buffer
+from hwgen.ops.decode import Decode
 from hwgen.ops.fix import Fix
 from hwgen.ops.grouped import Grouped
 from hwgen.ops.matvec import MatVec
@@ -89,6 +90,10 @@ def terms_of(node: Node, x: TensorType, lanes: int, fold: Fold | None, family: F
         return cost_terms.block_quantize(op, x, lanes, family)
     if isinstance(op, Fix):
         return cost_terms.fix(op, lanes)
+    if isinstance(op, Decode):
+        width = op.infer(x).codes_format.bits
+        shifter = Term(width * (max(width - op.format.bits, 1).bit_length() + 1), 2 * width).times(lanes)
+        return Terms("decode", {"shifter": shifter, "unit": Term(8, 8)})
     if isinstance(op, ArgMax):
         return cost_terms.argmax(x, lanes)
     if isinstance(op, TopK):

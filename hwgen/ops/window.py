@@ -101,8 +101,9 @@ class Pool(Op):
     """One number for each channel of a window of `taps` pixels: their "max" or their "sum", exact.
 
     (..., taps * C) to (..., C). A sum of codes is an integer; its scale is that of the codes, and the mean is left to
-    a division behind it. input_format: the format of the codes if it is a minifloat, whose codes are not in the order
-    of their worth; else None.
+    a division behind it. In the frozen graph maxima are of integers, bipolar codes and minifloats, sums of integers;
+    of other codes both are real numbers. input_format: the format of the codes if it is a minifloat, whose codes are
+    not in the order of their worth; else None.
     """
 
     frozen: ClassVar[bool] = True
@@ -126,12 +127,10 @@ class Pool(Op):
         shape = (*x.shape[:-1], x.channels // self.taps)
         if x.format is None:
             return replace(x, shape=shape)
-        if self.reduce == "max":
-            if not isinstance(x.format, Int | Bipolar | Minifloat):
-                raise HwgenError(f"a maximum is taken of integers or minifloats, not of {x.format.name}")
+        if self.reduce == "max" and isinstance(x.format, Int | Bipolar | Minifloat):
             return replace(x, shape=shape)
-        if not isinstance(x.format, Int):
-            raise HwgenError(f"sums are taken of integers, not of {x.format.name}")
+        if self.reduce == "max" or not isinstance(x.format, Int):
+            return TensorType(shape)
         low, high = integer_range(x)
         fmt = Int.holding(self.taps * low, self.taps * high)
         return TensorType(shape, fmt, x.scale, self.taps * x.zero_point)

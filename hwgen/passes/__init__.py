@@ -7,6 +7,7 @@ from typing import Any
 
 from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
+from hwgen.passes.decode import decode_codes
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
@@ -28,6 +29,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     copy_over_forks,
     order_slices,
     affine_behind_dense,
+    decode_codes,
     lower_dense,
     pad_codes,
     absorb_bias,
@@ -71,6 +73,7 @@ __all__ = [
     "absorb_transposes",
     "affine_behind_dense",
     "copy_over_forks",
+    "decode_codes",
     "explain",
     "freeze",
     "lower_dense",

@@ -56,8 +56,6 @@ def section(x: TensorType, between: Sequence[Node], quantizer: Node) -> Section:
     places = [place for place, node in enumerate(between) if isinstance(node.op, Activation)]
     function = between[places[0]] if places else None
     named = function or quantizer
-    if isinstance(x.format, Blocked):
-        raise refused(named, f"it works on blocks of {x.format.name}, whose codes are no index of a table")
     if isinstance(op.format, Blocked):
         name = op.format.name
         raise refused(named, f"{quantizer.name!r} behind it quantizes to {name}; put a quantizer of scalars between")
@@ -86,9 +84,7 @@ def activation(found: Section) -> list[Node]:
     fmt = found.x.codes_format
     if found.is_small:
         return [_table(found)]
-    if not isinstance(fmt, Int):
-        named = found.function or found.quantizer
-        raise refused(named, f"it reads {fmt.name} codes of {fmt.bits} bits; a table takes {MAX_AUTO_TABLE_BITS}")
+    assert isinstance(fmt, Int)  # hwgen.passes.decode makes integers of other wide codes
     rows, levels = _rows(found)
     rising = all((np.diff(row) >= 0).all() for row in levels)
     starts = {int(row[0]) for row in levels}

@@ -24,6 +24,7 @@ from hwgen.ops import (
     Activation,
     Affine,
     BlockQuantize,
+    Decode,
     MatVec,
     Pool,
     Quantize,
@@ -210,7 +211,7 @@ class _Section:
                 magnitude = magnitude * np.array(step.scale)
             elif isinstance(step, Window):
                 magnitude = replace(step, pad=None, fill="zero").run(magnitude)
-            else:
+            elif not isinstance(step, Decode):
                 magnitude = step.run(magnitude)
             kind, sums = step.infer(kind), step.run(sums)
         steps = _magnitudes(magnitude, between, op)

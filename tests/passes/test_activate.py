@@ -217,11 +217,11 @@ REFUSED = {
     ),
     "blocks ahead": (
         chain("n", TensorType((2,)), ("q", Quantize(MX)), ("f", Activation("tanh")), ("y", WRITTEN[0])),
-        r"'f' \(Activation\): it works on blocks of .*, whose codes are no index of a table",
+        r"'f' \(Activation\): its input 'q_out' is no row of integers: numbers of .* take 259 bits on a common grid",
     ),
     "wide minifloats": (
-        chain("n", TensorType((2,)), ("q", Quantize(get("fp16"))), ("f", Activation("tanh")), ("y", WRITTEN[0])),
-        r"'f' \(Activation\): it reads fp16 codes of 16 bits; a table takes 8",
+        chain("n", TensorType((2,)), ("q", Quantize(get("bf16"))), ("f", Activation("tanh")), ("y", WRITTEN[0])),
+        r"'f' \(Activation\): its input 'q_out' is no row of integers: numbers of bf16 take 262 bits on a common grid",
     ),
     "many codes": (
         wide(Activation("silu"), Quantize(Int(12), (0.01,)), weights=(1,)),
