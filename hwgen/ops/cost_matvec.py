@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hwgen.formats import Blocked, Minifloat
 from hwgen.formats.base import product_width
 from hwgen.ir import Fold, TensorType
@@ -150,16 +152,16 @@ def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     depth = neuron_folds * synapse_folds
     weights, blocks = rom(stored, depth, family)
     rows = cost_tree.row_terms(size, ternary, operand)
-    sums = [((1 << field) - 1, 0)] * -(-fold.simd // DSP_CHAIN)
-    in_luts, in_luts_left = _tree(rows * fold.simd, bool(on_dsp))
-    in_dsps, in_dsps_left = _tree(sums, False)
+    chains = [((1 << field) - 1, 0)] * -(-fold.simd // DSP_CHAIN)
+    in_luts, in_luts_left, levels = _tree(tuple(rows * fold.simd), bool(on_dsp))
+    in_dsps, in_dsps_left, _ = _tree(tuple(chains), False)
     # Columns with a bit of both terms have no input left for the choice between a start and what has been added up.
     full = [cost_tree.column_bits(left, acc).count(2) for left in (in_luts_left, in_dsps_left)]
     choices = [-(-one // 2) * (neuron_folds > 1 and synapse_folds > 1) for one in full]
     starts, more = _starts(acc, fold.pe, neuron_folds, family)
     kept, most = _placed_kept(operand * fold.simd, neuron_folds, synapse_folds, family)
     steps = (depth - 1).bit_length()
-    levels = max(cost_tree.tree_levels(rows * fold.simd), 1) + (DSP_CHAIN + 1) * bool(on_dsp)
+    levels += (DSP_CHAIN + 1) * bool(on_dsp)
     parts = {
         "weights": weights,
         "words": Term(stored * -(-(blocks_of(stored, depth)[1] - 1) // 3) * (blocks > 0)),
@@ -174,11 +176,13 @@ def _placed(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     return Terms("matvec_placed", parts, blocks + more + most, groups * fold.simd)
 
 
-def _tree(terms: list[cost_tree.Term], waits: bool) -> tuple[Term, list[cost_tree.Term]]:
-    """(a tree with one level at least, the terms that it leaves); waits: for DSPs, in shift registers of LUTs."""
-    luts, flops, left = cost_tree.tree(terms, max(cost_tree.tree_levels(terms), 1))
+@lru_cache(maxsize=256)
+def _tree(terms: tuple[cost_tree.Term, ...], waits: bool) -> tuple[Term, list[cost_tree.Term], int]:
+    """(a tree, the terms that it leaves, its levels, one at least); waits: for DSPs, in shift registers of LUTs."""
+    levels = max(cost_tree.tree_levels(terms), 1)
+    luts, flops, left = cost_tree.tree(terms, levels)
     bits = sum(high.bit_length() for high, _ in left)
-    return (Term(luts + bits, flops - bits) if waits else Term(luts, flops)), left
+    return (Term(luts + bits, flops - bits) if waits else Term(luts, flops)), left, levels
 
 
 def _waits(simd: int, words: int, operands: int, in_blocks: bool) -> Term:
