@@ -5,6 +5,7 @@
 e4m3, e5m2, e3m2, e2m3, e2m1: weights and activations in the OCP minifloat, per-tensor float scales (Brevitas).
 e5m2 trains, but its sums need more bits than a matrix unit carries, so that compiling it is refused.
 mxfp4, mxfp6e3m2, mxfp6e2m3, mxint8: OCP MX, blocks of 32 numbers that share a scale (`hwgen.quant`).
+nvfp4, nvint4, fp4ue5m3, int4ue5m3: blocks of 16 numbers that share a scale with a mantissa.
 dfp16: 16-bit codes with one power of two for each tensor, dynamic fixed point with static exponents.
 """
 
@@ -35,7 +36,7 @@ MINIFLOATS = {
     "e2m1": float_base.Fp4e2m1Mixin,
 }
 
-BLOCKS = ("mxfp4", "mxfp6e3m2", "mxfp6e2m3", "mxint8")
+BLOCKS = ("mxfp4", "mxfp6e3m2", "mxfp6e2m3", "mxint8", "nvfp4", "nvint4", "fp4ue5m3", "int4ue5m3")
 
 data = load_recipe(Path(__file__).with_name("digits_mlp.py")).data
 

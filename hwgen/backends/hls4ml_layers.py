@@ -53,6 +53,8 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
 def block_quantize(name: str, op: BlockQuantize, x: TensorType, y: TensorType) -> Layer:
     """Integers to blocks."""
     block, fmt = op.format.block, x.codes_format
+    # What reads the blocks names their format too; this also refuses scales with a mantissa.
+    hls4ml_units.trait(op.format)
     if not fmt.signed:
         raise HwgenError(f"blocks are made of signed integers, not of {fmt.name}")
     low, high = (math.frexp(float(end))[1] - 1 for end in block.scale.extremes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
@@ -88,6 +88,11 @@ class Block:
     def power_scale(self) -> bool:
         """Whether scales are powers of two."""
         return self.scale.mantissa_bits == 0
+
+    @property
+    def bare(self) -> Block:
+        """The same blocks without a tensor scale, and with scales that have no sign bit: what codes of tensors hold."""
+        return replace(self, scale=replace(self.scale, has_sign=False), has_tensor_scale=False)
 
     @cached_property
     def emax(self) -> int:

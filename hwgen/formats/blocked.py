@@ -23,15 +23,19 @@ class Blocked(Format):
     """A tensor in a block format: code = scale code << element bits | element bits; worth = element * scale.
 
     Elements stand in two's complement or as packed minifloat bits. The elements of one block, which runs along the
-    tensor's last axis, carry the same scale code. Only formats whose scales are powers of two.
-    Raises HwgenError for other block formats.
+    tensor's last axis, carry the same scale code. A scale of the whole tensor is not the codes' own, but the tensor's
+    (`TensorType.scale`).
+    Raises HwgenError for block formats with a tensor scale, or with scales that have a sign: `Block.bare` has neither.
     """
 
     block: Block
 
     def __post_init__(self) -> None:
-        if not self.block.power_scale:
-            raise HwgenError(f"a tensor of blocks has power-of-two scales, and {self.block.name} has not")
+        if self.block.has_tensor_scale or self.block.scale.has_sign:
+            raise HwgenError(
+                "codes of blocks carry scales without a sign, and none of the whole tensor; "
+                f"{self.block.name} wants {self.block.bare.name}"
+            )
 
     @property
     def name(self) -> str:
@@ -47,7 +51,7 @@ class Blocked(Format):
 
     @property
     def lsb(self) -> int:
-        return self.block.element.lsb - self.block.scale.bias
+        return self.block.element.lsb + self.block.scale.lsb
 
     @property
     def extremes(self) -> tuple[Fraction, Fraction]:
@@ -82,7 +86,8 @@ class Blocked(Format):
 
     def significand_exponent(self, codes: npt.ArrayLike) -> tuple[Codes, Codes]:
         significand, exponent = self.block.element.significand_exponent(self.elements(codes))
-        return significand, exponent + self.scales(codes) - self.block.scale.bias
+        scale, shift = self.block.scale.significand_exponent(self.scales(codes))
+        return significand * scale, exponent + shift
 
     def is_number(self, codes: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         elements = self.elements(codes)

@@ -172,12 +172,24 @@ def encode_block(
     if any(not math.isfinite(x) for x in xs):
         return _special(fmt.scale, "NaN"), [0] * len(xs)
     shared = shared_exponent(fmt, xs, scale_mode) if any(xs) else -fmt.scale.bias
+    return shared + fmt.scale.bias, _elements(fmt, xs, Fraction(2) ** shared, rounding)
+
+
+def encode_scaled_block(fmt: Block, xs: Sequence[Number], rounding: str = "half_even") -> tuple[int, list[int]]:
+    """(scale code, element codes) of one block of exact numbers whose scale has a mantissa; its tensor scale is 1."""
+    code = encode_minifloat(fmt.scale, max(abs(Fraction(x)) for x in xs) / fmt.element.extremes[1])
+    scale = Fraction(decode_minifloat(fmt.scale, code))
+    return code, _elements(fmt, xs, scale, rounding) if scale else [0] * len(xs)
+
+
+def _elements(fmt: Block, xs: Sequence[Number], scale: Fraction, rounding: str) -> list[int]:
+    """Codes of x / scale."""
     codes = []
     for x in xs:
         # A zero keeps its sign, which a Fraction does not have.
-        scaled = Fraction(x) / Fraction(2) ** shared if x else x
+        scaled = Fraction(x) / scale if x else x
         if isinstance(fmt.element, Minifloat):
             codes.append(encode_minifloat(fmt.element, scaled, rounding))
         elif isinstance(fmt.element, Fixed | Int):
             codes.append(encode_fixed(fmt.element, scaled, rounding))
-    return shared + fmt.scale.bias, codes
+    return codes

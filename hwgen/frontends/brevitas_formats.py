@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hwgen.errors import HwgenError
 from hwgen.formats import Block, Blocked, DynamicFixed, Fixed, Format, Int, Minifloat
 from hwgen.formats.block import E8M0
+from hwgen.formats.block_steps import check_steps
 from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.chain import Chain, Refuse, Weights
 from hwgen.frontends.images import channels_last
@@ -62,36 +64,60 @@ def _check_floors(scaling: Any, refuse: Refuse) -> None:
         raise refuse("only power-of-two scales found by OCP MX's rule (floor) are supported for each block")
 
 
-def _check_block(block: Block, quantizer: Any, refuse: Refuse) -> None:
-    if not block.power_scale:
-        raise refuse(f"blocks of {block.name} have scales with a mantissa; only power-of-two scales are supported")
-    mode = getattr(quantizer, "scale_mode", None)
-    if mode not in (None, "floor"):
-        raise refuse(f"the scale mode {mode!r} is not supported; known: floor")
+def _check_mode(block: Block, quantizer: Any, refuse: Refuse) -> None:
+    mode, known = getattr(quantizer, "scale_mode", None), "floor" if block.power_scale else "nearest"
+    if mode not in (None, known):
+        raise refuse(f"the scale mode {mode!r} is not supported; known: {known}")
+
+
+def _tensor_scale(block: Block, quantizer: Any, refuse: Refuse) -> float:
+    """The FP32 scale of the whole tensor, a constant: of activations, as training or calibration left it."""
+    if not block.has_tensor_scale:
+        return 1.0
+    try:
+        return float(quantizer.tensor_scale)
+    except HwgenError as error:
+        raise refuse(str(error)) from error
 
 
 def append_blocks(
     chain: Chain, name: str, block: Block, quantizer: Any, rounding: str, sample: Array | None, refuse: Refuse
 ) -> None:
     """A quantizer to blocks; `sample`: what the example had it quantize, (numbers, channels), which gives the window of
-    its scales."""
-    _check_block(block, quantizer, refuse)
-    if sample is None:
-        raise refuse("the example did not reach it, so that nothing tells the range of its scales")
+    its scales where there is no scale of the tensor that does."""
+    _check_mode(block, quantizer, refuse)
+    if not block.power_scale:
+        try:
+            check_steps(block, rounding)
+        except HwgenError as error:
+            raise refuse(str(error)) from error
     if len(chain.framed) > 1:
         # Blocks lie along the channels.
         channels_last(chain, refuse)
-    whole = Blocked(block)
+    scale = block.bare.scale if block.has_tensor_scale else _window(block, sample, rounding, refuse)
+    op = Quantize(Blocked(replace(block.bare, scale=scale)), (_tensor_scale(block, quantizer, refuse),), 0, rounding)
+    chain.append(name, op, name)
+
+
+def _window(block: Block, sample: Array | None, rounding: str, refuse: Refuse) -> Minifloat:
+    """The format of scales that has those of the example, and room."""
+    if sample is None:
+        raise refuse("the example did not reach it, so that nothing tells the range of its scales")
+    whole = Blocked(block.bare)
     codes = whole.encode(sample.astype(np.float64), rounding)
-    met = np.unique(whole.scales(codes)[whole.block.element.decode(whole.elements(codes)) != 0]) - block.scale.bias
-    if not met.size:
+    scales = block.bare.scale.decode(whole.scales(codes)[whole.block.element.decode(whole.elements(codes)) != 0])
+    if not scales.size:
         raise refuse("the example has nothing but zeros here, so that nothing tells the range of its scales")
-    high = int(met[-1]) + HEADROOM
-    low = min(int(met[0]), high - LEAST_WINDOW + 1)
-    bits = max(1, (high - low).bit_length())
+    _, exponents = np.frexp([scales.min(), scales.max()])
+    high = int(exponents[1]) - 1 + HEADROOM
+    low = min(int(exponents[0]) - 1, high - LEAST_WINDOW + 1)
     # All codes of the scale are used: further down there is room for smaller blocks.
-    scale = Minifloat(bits, 0, (1 << bits) - 1 - high, has_sign=False, has_subnormals=False)
-    chain.append(name, Quantize(Blocked(replace(block, scale=scale)), (1.0,), 0, rounding), name)
+    if block.power_scale:
+        bits = max(1, (high - low).bit_length())
+        return Minifloat(bits, 0, (1 << bits) - 1 - high, has_sign=False, has_subnormals=False)
+    # Exponent field 0 is that of subnormal scales.
+    bits = (high - low + 1).bit_length()
+    return Minifloat(bits, block.scale.mantissa_bits, (1 << bits) - 1 - high, has_sign=False)
 
 
 def append_carried(chain: Chain, name: str, quantizer: Any, sample: Array | None, refuse: Refuse) -> None:
@@ -110,8 +136,8 @@ def carried_weights(quantizer: Any, value: Array, refuse: Refuse) -> Weights:
     """Weights (out, in) by the format that their quantizer carries."""
     fmt = carried_format(quantizer)
     if isinstance(fmt, Block):
-        _check_block(fmt, quantizer, refuse)
-        return block_weights(fmt, value, refuse)
+        _check_mode(fmt, quantizer, refuse)
+        return block_weights(fmt, value, refuse, _tensor_scale(fmt, quantizer, refuse))
     _check_static(quantizer, refuse)
     scale = np.broadcast_to(_array(quantizer.scale).astype(np.float64), value.shape)
     plain, unit = _plain(fmt)
@@ -119,11 +145,31 @@ def carried_weights(quantizer: Any, value: Array, refuse: Refuse) -> Weights:
     return _checked(Weights(codes, scale * unit, plain, 0), value, refuse)
 
 
-def block_weights(block: Block, value: Array, refuse: Refuse) -> Weights:
-    """Weights (out, in, *kernel) in blocks along the inputs, from what they are worth."""
-    whole = Blocked(block)
-    codes = np.moveaxis(whole.encode(np.moveaxis(value, 1, -1)), -1, 1)
-    return _checked(Weights(codes, np.ones(value.shape), whole, 0), value, refuse)
+def block_weights(block: Block, value: Array, refuse: Refuse, scale: float = 1.0) -> Weights:
+    """Weights (out, in, *kernel) in blocks along the inputs, from what they are worth; scale: of the whole tensor."""
+    whole = Blocked(block.bare)
+    codes = np.moveaxis(_codes(whole, np.moveaxis(value, 1, -1), scale), -1, 1)
+    return _checked(Weights(codes, np.full(value.shape, scale), whole, 0), value, refuse)
+
+
+def _codes(whole: Blocked, value: Array, scale: float) -> Array:
+    """Codes of what `whole` made of numbers (..., n).
+
+    Among subnormal scales a block's own may be greater than what its greatest element now asks for: that is looked for.
+    """
+    codes, block = whole.encode(value / scale), whole.block
+    starts = np.arange(0, value.shape[-1], block.size)
+    scales, most = whole.scales(codes), 1 << block.scale.mantissa_bits
+    for _ in range(0 if block.power_scale else most):
+        wrong = np.logical_or.reduceat((whole.decode(codes) * scale).astype(np.float32) != value, starts, axis=-1)
+        if not wrong.any():
+            break
+        scales = np.minimum(scales + np.repeat(wrong, block.size, axis=-1)[..., : value.shape[-1]], most)
+        worth = np.maximum(block.scale.decode(scales), 2.0**block.scale.lsb)
+        codes = np.where(
+            scales > whole.scales(codes), whole.join(scales, block.element.encode(value / scale / worth)), codes
+        )
+    return codes
 
 
 def _checked(weights: Weights, value: Array, refuse: Refuse) -> Weights:

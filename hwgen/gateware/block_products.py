@@ -1,4 +1,5 @@
-"""Sums of products of block-scaled elements: a dot product of elements, moved by the two scales, or added in FP32."""
+"""Sums of products of block-scaled elements: a dot product of elements, times the significands of the two scales where
+they have a mantissa, moved by their exponents, or added in FP32."""
 
 from dataclasses import dataclass
 
@@ -6,7 +7,8 @@ import numpy as np
 from amaranth.hdl import Cat, Const, Mux, Shape, Signal, Value
 
 from hwgen import ops
-from hwgen.formats import Blocked, Format
+from hwgen.formats import Blocked, Format, Minifloat
+from hwgen.gateware.arith.fields import fields, significand, true_exponent
 from hwgen.gateware.dotproduct.accumulate import Fp32Accumulator
 from hwgen.gateware.dotproduct.dot import DotProduct
 from hwgen.gateware.pipeline import counter, register, rom
@@ -17,19 +19,33 @@ MEGAHERTZ, FAMILY = 100.0, "ecp5"
 
 @dataclass(frozen=True)
 class BlockWeights:
-    """Weights by (row of the ROM, PE lane, SIMD lane): element codes, and by (row, PE lane) the scales' codes."""
+    """Weights by (row of the ROM, PE lane, SIMD lane): element codes, and by (row, PE lane) the scales' codes.
+
+    scale: the format of the scales; None where weights are no blocks.
+    """
 
     element: Format
     elements: np.ndarray
     scales: np.ndarray
+    scale: Minifloat | None
 
 
 def block_weights(op: ops.MatVec, codes: np.ndarray) -> BlockWeights:
     """The weights `codes` (row, PE lane, SIMD lane) of `op`; those that are no blocks have scale code 0."""
     fmt = op.weight_format
     if not isinstance(fmt, Blocked):
-        return BlockWeights(fmt, codes, np.zeros(codes.shape[:2], dtype=np.int64))
-    return BlockWeights(fmt.block.element, fmt.elements(codes), fmt.scales(codes)[:, :, 0])
+        return BlockWeights(fmt, codes, np.zeros(codes.shape[:2], dtype=np.int64), None)
+    return BlockWeights(fmt.block.element, fmt.elements(codes), fmt.scales(codes)[:, :, 0], fmt.block.scale)
+
+
+def sum_levels(op: ops.MatVec, dot: DotProduct) -> int:
+    """Register levels from the operands to a sum of products that has the scales' significands multiplied in."""
+    return dot.latency + any(scale.mantissa_bits for scale in _scales(op))
+
+
+def _scales(op: ops.MatVec) -> list[Minifloat]:
+    """The formats of the scales on both sides."""
+    return [fmt.block.scale for fmt in (op.input_format, op.weight_format) if isinstance(fmt, Blocked)]
 
 
 def element_dot(op: ops.MatVec, simd: int) -> DotProduct:
@@ -46,16 +62,16 @@ def element_dot(op: ops.MatVec, simd: int) -> DotProduct:
     return made if made.latency else unit(1)
 
 
-def block_totals(m, enable, row, operands, scale, weights: BlockWeights, dots: list[DotProduct], width, shift):
-    """Totals of the PE lanes, in units of the accumulator, modulo 2**width; a clock behind the dot products.
+def block_totals(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights, dots: list[DotProduct], width):
+    """Totals of the PE lanes, in units of the accumulator, modulo 2**width; a clock behind the scaled sums.
 
     `operands`: the packed element codes of the SIMD lanes, `scale` their scale's code; both a clock after `row`.
-    `shift`: bits below the accumulator's unit, which all sums have as zeros.
     """
-    totals = []
-    for pe, (unit, amount) in enumerate(_dots(m, enable, row, operands, scale, weights, dots)):
+    totals, shift = [], op.shift
+    for pe, (scaled, amount) in enumerate(_dots(m, enable, row, operands, scale, op, weights, dots)):
         total = Signal(width, name=f"moved_{pe}")
-        m.d.comb += total.eq((_sign_extended(unit.sum, width + shift) << amount)[shift : width + shift])
+        # Bits below the accumulator's unit are zeros in all sums.
+        m.d.comb += total.eq((_sign_extended(scaled, width + shift) << amount)[shift : width + shift])
         totals.append(register(m, enable, total, f"total_{pe}").as_signed())
     return totals
 
@@ -75,21 +91,18 @@ class BlockBeats:
 
 
 def block_singles(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights, dots, beats: BlockBeats):
-    """FP32 totals of the PE lanes, three clocks behind the dot products: the beats of each block are added up exactly,
+    """FP32 totals of the PE lanes, three clocks behind the scaled sums: the beats of each block are added up exactly,
     and the blocks' sums in FP32, in order."""
-    assert isinstance(op.input_format, Blocked)
-    x, fmt = op.input_format.block, op.weight_format
     _, start, end = counter(m, enable & beats.valid, beats.count, "block_beat")
     whole = register(m, enable, end, "block_ends")
     # The exponent of the least product under the least scales.
-    base = dots[0].lsb - x.scale.bias - (fmt.block.scale.bias if isinstance(fmt, Blocked) else 0)
+    base = dots[0].lsb + sum(one.lsb for one in _scales(op))
     totals = []
-    for pe, (unit, amount) in enumerate(_dots(m, enable, row, operands, scale, weights, dots)):
-        signed_sum = unit.sum.shape().signed
-        width = unit.bits + (beats.count - 1).bit_length()
-        block = Signal(Shape(width, signed_sum), name=f"block_{pe}", reset_less=True)
+    for pe, (scaled, amount) in enumerate(_dots(m, enable, row, operands, scale, op, weights, dots)):
+        width = len(scaled) + (beats.count - 1).bit_length()
+        block = Signal(Shape(width, scaled.shape().signed), name=f"block_{pe}", reset_less=True)
         with m.If(enable & beats.valid):
-            m.d.sync += block.eq(Mux(start, 0, block) + unit.sum)
+            m.d.sync += block.eq(Mux(start, 0, block) + scaled)
         exponent = register(m, enable, amount + base, f"exponent_{pe}")
         m.submodules[f"singles_{pe}"] = singles = Fp32Accumulator(block.shape(), exponent.shape())
         m.d.comb += [
@@ -104,11 +117,9 @@ def block_singles(m, enable, row, operands, scale, op: ops.MatVec, weights: Bloc
     return totals
 
 
-def _dots(m, enable, row, operands, scale, weights: BlockWeights, dots) -> list[tuple[DotProduct, Value]]:
-    """For each PE lane its unit, wired up, and the sum of both scales' codes in the clock of the unit's sum.
-
-    Both scales count from their formats' least.
-    """
+def _dots(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights, dots) -> list[tuple[Value, Value]]:
+    """For each PE lane the sum of its unit, with the significands of both scales multiplied in, and how far that is to
+    be moved: what both exponents are above their formats' least."""
     shape = weights.elements.shape
     columns = rom(m, enable, row, weights.elements.reshape(shape[0], -1), "weights")
     bits = weights.element.bits
@@ -123,11 +134,37 @@ def _dots(m, enable, row, operands, scale, weights: BlockWeights, dots) -> list[
             Value.cast(unit.a).eq(operands),
             Value.cast(unit.b).eq(Cat(codes[pe * shape[2] : (pe + 1) * shape[2]])),
         ]
-        amount = scale + scales[pe]
+        parts = [_parts(op.input_format.block.scale, scale)]
+        if weights.scale is not None:
+            parts.append(_parts(weights.scale, _widened(scales[pe], weights.scale.bits)))
+        amount, factor = _combined(parts)
         for clock in range(unit.latency):
             amount = register(m, enable, amount, f"amount_{pe}_{clock}")
-        found.append((unit, amount))
+            factor = factor if factor is None else register(m, enable, factor, f"factor_{pe}_{clock}")
+        scaled = unit.sum
+        if factor is not None:
+            scaled = register(m, enable, unit.sum * factor, f"scaled_{pe}")
+            amount = register(m, enable, amount, f"amount_{pe}")
+        found.append((scaled, amount))
     return found
+
+
+def _parts(fmt: Minifloat, code: Value) -> tuple[Value, Value | None]:
+    """(how far a scale's exponent is above the least, its significand or None where that is always 1)."""
+    if not fmt.mantissa_bits:
+        return code, None
+    parts = fields(fmt, code)
+    exponent = true_exponent(fmt, parts)
+    return (exponent - int(fmt.has_subnormals))[: len(exponent)], significand(fmt, parts)
+
+
+def _combined(parts: list[tuple[Value, Value | None]]) -> tuple[Value, Value | None]:
+    """The sum of the exponents, and the product of the significands."""
+    amount, factor = parts[0]
+    for more, other in parts[1:]:
+        amount = amount + more
+        factor = other if factor is None else factor if other is None else factor * other
+    return amount, factor
 
 
 def _widened(column: Value, bits: int) -> Value:

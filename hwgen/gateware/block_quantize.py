@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hwgen import ops
 from hwgen.gateware import timing
 from hwgen.gateware.arith.mx import MxQuantize
+from hwgen.gateware.arith.scaled import ScaledQuantize
 from hwgen.gateware.beat import beats_of, signature
 from hwgen.ir import TensorType
 
@@ -16,18 +17,20 @@ class BlockQuantize(wiring.Component):
 
     Parameters: `op`, the type `x` of its input tensor, and `lanes` of its streams, which must divide the block.
     Ports: `i`, a stream of integers; `o`, a stream of beats of element codes that share their scale's code.
-    Latency: interval + block / lanes + 3 clocks, since a block's scale is known with its last number. Interval: one
-    beat a clock.
+    Latency: interval + block / lanes + 3 clocks, since a block's scale is known with its last number; one more where
+    scales have a mantissa. Interval: one beat a clock.
     """
 
     def __init__(self, op: ops.BlockQuantize, x: TensorType, lanes: int):
         self.input, self.output = beats_of(x, lanes), beats_of(op.infer(x), lanes)
-        self.quantizer = MxQuantize(op.format.block, self.input, op.lsb, op.rounding)
+        made = MxQuantize if op.format.block.power_scale else ScaledQuantize
+        self.quantizer = made(op.format.block, self.input, op.lsb, op.rounding)
         self.interval, self.latency = self.quantizer.interval, self.quantizer.latency
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
     def timing(self, sink: timing.Push) -> timing.Push:
-        return timing.blocks(self.quantizer.block, 5, sink)
+        depth = self.quantizer.latency - self.quantizer.interval - self.quantizer.block + 2
+        return timing.blocks(self.quantizer.block, depth, sink)
 
     def elaborate(self, platform):
         m = Module()

@@ -12,7 +12,14 @@ from hwgen.formats import Int, Minifloat
 from hwgen.gateware import dot, timing
 from hwgen.gateware.arith.lmul import lmul
 from hwgen.gateware.beat import beats_of, lane_shape, signature
-from hwgen.gateware.block_products import BlockBeats, block_singles, block_totals, block_weights, element_dot
+from hwgen.gateware.block_products import (
+    BlockBeats,
+    block_singles,
+    block_totals,
+    block_weights,
+    element_dot,
+    sum_levels,
+)
 from hwgen.gateware.decode import decode
 from hwgen.gateware.pipeline import Flags, counter, register, rom, split
 from hwgen.ir import Fold, TensorType
@@ -83,7 +90,7 @@ class MatVec(wiring.Component):
         kind = self.products
         if kind == "blocks":
             self.dots = [element_dot(self.op, self.fold.simd) for _ in range(self.fold.pe)]
-            return self.dots[0].latency + 1 + self.singles
+            return sum_levels(self.op, self.dots[0]) + 1 + self.singles
         if kind in ("multiplier", "codes"):
             # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
             return 2 if self.has_minifloats else 1
@@ -149,7 +156,7 @@ class MatVec(wiring.Component):
             weights = block_weights(self.op, self.weights)
             operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
             width = self.output.bits
-            return self.op.bias, block_totals(m, enable, row, operands, scale, weights, self.dots, width, self.op.shift)
+            return self.op.bias, block_totals(m, enable, row, operands, scale, self.op, weights, self.dots, width)
         codes = self._codes(beat)
         lanes = [decode(self.x.codes_format, code) for code in codes]
         totals = self._dot_products(m, enable, row, codes if self.products == "codes" else lanes)

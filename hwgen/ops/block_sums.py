@@ -28,7 +28,8 @@ def parts(fmt: Format, codes: npt.ArrayLike, size: int) -> tuple[Codes, Codes]:
     if not isinstance(fmt, Blocked):
         return on_grid(fmt, split), np.full(split.shape[:-1], fmt.lsb, dtype=np.int64)
     element = fmt.block.element
-    return on_grid(element, fmt.elements(split)), fmt.scales(split[..., 0]) - fmt.block.scale.bias + element.lsb
+    significands, exponents = fmt.block.scale.significand_exponent(fmt.scales(split[..., 0]))
+    return on_grid(element, fmt.elements(split)) * significands[..., None], exponents + element.lsb
 
 
 def weight_parts(fmt: Format, weight: Codes, size: int) -> tuple[Codes, Codes]:
@@ -43,7 +44,10 @@ def block_reach(fmt: Format, weight: Codes, x: Blocked) -> int:
     """The greatest |sum| of one block in units of its own."""
     elements, _ = weight_parts(fmt, weight, x.block.size)
     # Python integers: what does not fit is what is looked for.
-    reach = int(max(abs(end) for end in x.block.element.extremes) / Fraction(2) ** x.block.element.lsb)
+    element, scale = x.block.element, x.block.scale
+    reach = int(max(abs(end) for end in element.extremes) / Fraction(2) ** element.lsb) * (
+        (2 << scale.mantissa_bits) - 1
+    )
     return int(np.abs(elements).astype(object).sum(axis=-1).max()) * reach
 
 

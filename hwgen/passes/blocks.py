@@ -36,7 +36,12 @@ def scales_of(low: int, high: int) -> Minifloat:
 
 
 def narrowed(weight: npt.NDArray[np.int64], fmt: Blocked) -> tuple[npt.NDArray[np.int64], Blocked]:
-    """The same numbers with scales in the narrowest format that holds those of all blocks that are not zero."""
+    """The same numbers with scales in the narrowest format that holds those of all blocks that are not zero.
+
+    Scales with a mantissa stay as they are: bits that no weight has are not stored.
+    """
+    if not fmt.block.power_scale:
+        return weight, fmt
     elements = fmt.elements(weight)
     exponents = fmt.scales(weight) - fmt.block.scale.bias
     used = exponents[fmt.block.element.decode(elements) != 0]

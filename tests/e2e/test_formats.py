@@ -48,7 +48,7 @@ def test_a_network_is_bit_exact(name: str, multiplier: str, build: Path, monkeyp
     assert checked["verify"]["frames"] == FRAMES
 
 
-@pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
+@pytest.mark.parametrize("name", ["mxint8", "nvfp4"])
 def test_a_network_of_blocks_is_bit_exact(name: str, build: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORMAT", name)
     job = train.load_recipe(RECIPE).changed(epochs=3)
@@ -76,7 +76,7 @@ def test_another_format_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("FORMAT", "e9m9")
     with pytest.raises(
         hwgen.HwgenError,
-        match=r"FORMAT=e9m9 is none of e4m3, e5m2, e3m2, e2m3, e2m1, mxfp4, mxfp6e3m2, mxf.*, mxint8, dfp16",
+        match=r"FORMAT=e9m9 is none of e4m3, e5m2, e3m2, e2m3, e2m1, mxfp4, mxfp6e3m2, mxf.*, nvfp4, .*, dfp16",
     ):
         train.train(train.load_recipe(RECIPE).changed(epochs=1), tmp_path)
     assert not np.any(list(tmp_path.iterdir()))

@@ -8,7 +8,14 @@ from hwgen.formats import Blocked, get, scalar
 from hwgen.formats.definition import encode_block
 from hwgen.formats.grid import grid_range, on_grid
 
-NAMES = ["mxfp4", "mxint8", "mxfp8e5m2", "block<e2m1,ue4m0b9_nosub,8>", "block<int4n,ue3m0b4_nosub,4>", "block<e2m1,ue2m0b-3_nosub,4>"]
+NAMES = [
+    "mxfp4",
+    "mxint8",
+    "mxfp8e5m2",
+    "block<e2m1,ue4m0b9_nosub,8>",
+    "block<int4n,ue3m0b4_nosub,4>",
+    "block<e2m1,ue2m0b-3_nosub,4>",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -37,7 +44,7 @@ def test_codes_are_those_of_the_block_format(name: str) -> None:
     assert low <= codes.min() <= codes.max() <= high
 
 
-@pytest.mark.parametrize("name", NAMES[3:])
+@pytest.mark.parametrize("name", [*NAMES[3:], get("nvfp4").bare.name, get("nvint4").bare.name])
 def test_every_number_lies_on_the_grid(name: str) -> None:
     fmt = scalar(f"blocked<{name}>")
     codes = fmt.codes()
@@ -53,8 +60,12 @@ def test_what_is_no_number() -> None:
 
 
 def test_what_blocks_cannot_be_is_refused() -> None:
-    with pytest.raises(HwgenError, match="a tensor of blocks has power-of-two scales, and nvfp4 has not"):
+    with pytest.raises(
+        HwgenError, match="carry scales without a sign, and none of the whole tensor; nvfp4 wants block<e2"
+    ):
         scalar("blocked<nvfp4>")
+    with pytest.raises(HwgenError, match=r"block<e2m1,e4m3,8> wants block<e2m1,ue4m3_nan,8>"):
+        scalar("blocked<block<e2m1,e4m3,8>>")
     with pytest.raises(HwgenError, match="blocked<int8> needs a block format, and int8 is none"):
         get("blocked<int8>")
     fmt = scalar("blocked<mxfp4>")

@@ -22,7 +22,7 @@ with warnings.catch_warnings():
     from hwgen.ops import Dense, Quantize
     from hwgen.passes import explain, freeze
 
-FAMILIES = ["MXFP4", "MXINT8", "MXFP6E3M2", "E3M2", "E4M3", "QFX6", "DFP16"]
+FAMILIES = ["MXFP4", "MXINT8", "NVFP4", "NVINT4", "FP4UE5M3", "E3M2", "E4M3", "QFX6", "DFP16"]
 
 
 def network(weight: Any, act: Any, norm: bool = True, **options: Any) -> nn.Sequential:
@@ -142,6 +142,25 @@ def test_windows_hold_what_the_example_met() -> None:
     assert -scale.bias <= min(exponents.min(), exponents.max() - 6)
 
 
+def test_nvfp4_takes_its_scales_from_the_tensor() -> None:
+    module = network(quant.NVFP4Weight, quant.NVFP4Act)
+    # Weights far below the greatest: their blocks have subnormal scales, of which not every one comes back by itself.
+    with torch.no_grad():
+        module[1].weight[3:9] *= torch.logspace(-5.4, -4.4, 6)[:, None]
+        module[1].weight[9, :16] = 0
+    imported = from_brevitas(module, torch.randn(4, 64))
+    quantizer, dense = (
+        next(node.op for node in imported.nodes if isinstance(node.op, kind)) for kind in (Quantize, Dense)
+    )
+    assert quantizer.format.name == dense.format.name == "blocked<block<e2m1,ue4m3_nan,16>>"
+    assert quantizer.scale == (float(module[0].act_quant.fused_activation_quant_proxy.tensor_quant.tensor_scale),)
+    weight = module[1].quant_weight().detach().numpy()
+    assert dense.scale == (float(module[1].weight_quant.tensor_quant.tensor_scale),)
+    worth = dense.format.decode(dense.weight) * dense.scale[0]
+    np.testing.assert_array_equal(worth.astype(np.float32), weight)
+    assert {1, 2} <= set(dense.format.scales(dense.weight[3:9]).ravel())
+
+
 def refused(module: Any, message: str, example: Any = None) -> None:
     with pytest.raises(HwgenError, match=message):
         from_brevitas(module.eval(), torch.randn(4, 64) if example is None else example)
@@ -151,8 +170,12 @@ def test_what_carried_formats_cannot_be_is_refused() -> None:
     from hwgen.quant import block_activation, dynamic_activation
 
     refused(qnn.QuantIdentity(act_quant=quant.MXFP4Act), "nothing but zeros here", torch.zeros(4, 64))
-    nv = qnn.QuantIdentity(act_quant=block_activation("fp4ue5m3"))
-    refused(nv, "blocks of fp4ue5m3 have scales with a mantissa; only power-of-two scales are supported")
+    refused(qnn.QuantIdentity(act_quant=quant.FP4UE5M3Act), "nothing but zeros here", torch.zeros(4, 64))
+    refused(
+        qnn.QuantIdentity(act_quant=quant.NVFP4Act), "to nvfp4 has seen no data, so that it has no tensor scale yet"
+    )
+    up = qnn.QuantIdentity(act_quant=block_activation("fp4ue5m3", rounding="up"))
+    refused(up, "elements of fp4ue5m3 are rounded to the nearest: one of half_even, half_away, half_zero, not up")
     even = qnn.QuantIdentity(act_quant=block_activation("mxfp4", scale_mode="even"))
     refused(even, "the scale mode 'even' is not supported; known: floor")
     dynamic = qnn.QuantIdentity(act_quant=dynamic_activation(16, exponent="dynamic"))

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from hwgen import ops
-from hwgen.errors import HwgenError
+from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Blocked, Int, get
 from hwgen.formats.grid import on_grid
+from hwgen.gateware.arith.scaled import ScaledQuantize
 from hwgen.gateware.beat import beats_of
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.matvec import MatVec
@@ -21,14 +22,18 @@ STALLS = ((1.0, 1.0), (0.6, 0.5))
 
 
 def blocked(element: str, low: int = -4, high: int = 3, size: int = 8) -> Blocked:
-    return Blocked(replace(get(element), scale=scales_of(low, high), size=size))
+    block = get(element)
+    if not block.power_scale:
+        return Blocked(replace(block.bare, size=size))
+    return Blocked(replace(block, scale=scales_of(low, high), size=size))
 
 
 def numbers(shape, rng) -> np.ndarray:
     return rng.normal(size=shape) * 2.0 ** rng.integers(-5, 4, (*shape[:-1], 1))
 
 
-PAIRS = [("mxfp4", "mxfp4"), ("mxint8", "mxint8"), ("mxfp6e3m2", "mxfp8e4m3"), ("int4", "mxfp4"), ("mxint8", "mxfp4")]
+PAIRS = [("mxfp4", "mxfp4"), ("mxint8", "mxint8"), ("mxfp6e3m2", "mxfp8e4m3"), ("int4", "nvint4"), ("nvfp4", "nvfp4")]
+PAIRS += [("nvint4", "mxfp4")]
 
 
 @pytest.mark.parametrize(("weight", "x"), PAIRS)
@@ -59,14 +64,26 @@ def test_units_leave_out_bits_that_no_weight_has(weight, x, rng):
 
 
 @pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
-@pytest.mark.parametrize("window", [(-6, 1), (-20, 12), (-3, -2)])
-@pytest.mark.parametrize("lanes", [1, 4, 8])
+@pytest.mark.parametrize(("window", "lanes"), [((-6, 1), 1), ((-20, 12), 4), ((-3, -2), 8), ((-6, 1), 8)])
 def test_quantizers_to_blocks(name, window, lanes, rng):
     x = TensorType((24,), Int(12))
     op = ops.BlockQuantize(blocked(name, *window), -6)
     codes = rng.integers(-2048, 2048, (6, 24)) >> rng.integers(0, 12, (6, 1))
     codes[2], codes[3, :8] = 0, -2048
     check(lambda: BlockQuantize(op, x, lanes), op.run(codes), codes)
+
+
+# Scales from zero to the greatest; numbers mostly below the least of them; numbers all far above it.
+SCALED = [("nvfp4", 24, -10, 4), ("nvint4", 20, -14, 8), ("nvfp4", 12, -14, 2), ("fp4ue5m3", 8, 4, 8)]
+
+
+@pytest.mark.parametrize(("name", "bits", "lsb", "lanes"), SCALED)
+def test_quantizers_to_blocks_whose_scales_have_a_mantissa(name, bits, lsb, lanes, rng):
+    x = TensorType((16,), Int(bits))
+    op = ops.BlockQuantize(blocked(name), lsb, "half_away" if bits == 20 else "half_even")
+    codes = rng.integers(-1 << (bits - 1), 1 << (bits - 1), (12, 16)) >> rng.integers(0, bits, (12, 1))
+    codes[2], codes[3, :8] = 0, -1 << (bits - 1)
+    check(lambda: BlockQuantize(op, x, lanes), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize(("lanes", "to"), [(1, 8), (2, 4), (8, 2), (4, 1)])
@@ -112,3 +129,13 @@ def test_what_no_blocks_are_made_of_is_refused():
         op.infer(TensorType((8,), Int(63)))
     with pytest.raises(HwgenError, match="unknown rounding 'up_and_down'"):
         ops.BlockQuantize(blocked("mxfp4"), 0, "up_and_down")
+    with pytest.raises(HwgenError, match="rounded to the nearest: one of half_even, half_away, half_zero, not down"):
+        ops.BlockQuantize(blocked("nvfp4"), 0, "down")
+    with pytest.raises(HwgenError, match="elements under scales with a mantissa are symmetric, and int4 is not"):
+        ops.BlockQuantize(Blocked(get("block<int4,ue5m3,8>")), 0)
+    with pytest.raises(HwgenError, match="have 31 magnitudes at most, and e4m3 has more"):
+        ops.BlockQuantize(Blocked(get("block<e4m3,ue5m3,8>")), 0)
+    with pytest.raises(UnsupportedError, match=r"makes scales with a mantissa, without a sign .*; not mxfp4"):
+        ScaledQuantize(get("mxfp4"), Beats(8, 14, True, 4), 0)
+    with pytest.raises(HwgenError, match=r"blocks of 16 need lanes that divide them .* not 12 lanes and 48 numbers"):
+        ScaledQuantize(get("nvfp4").bare, Beats(12, 14, True, 4), 0)

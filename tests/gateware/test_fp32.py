@@ -22,6 +22,7 @@ CASES = [
     ("mxint8", "int4", Fold(2, 8)),
     ("mxfp8e4m3", "mxfp6e3m2", Fold(2, 1)),
     ("mxfp8e4m3", "mxfp8e4m3", Fold(1, 4)),
+    ("nvfp4", "nvint4", Fold(1, 2)),
 ]
 
 

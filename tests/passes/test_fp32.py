@@ -24,12 +24,15 @@ NAMES = ["mxfp4", "mxint8", "mxfp8e4m3", "mxfp8e5m2"]
 
 
 def blocks(name: str, low: int, high: int, size: int = 8) -> Blocked:
-    return Blocked(replace(get(name), scale=scales_of(low, high), size=size))
+    block = get(name)
+    return Blocked(
+        replace(block.bare, scale=scales_of(low, high) if block.power_scale else block.bare.scale, size=size)
+    )
 
 
 def matvec(name: str, weight: str, scale: float = 1.0) -> MatVec:
     rng = np.random.default_rng(7)
-    fmt = blocks(weight, -30, 30) if weight.startswith("mx") else get(weight)
+    fmt = blocks(weight, -30, 30) if weight.startswith(("mx", "nv")) else get(weight)
     codes = fmt.encode(scale * rng.normal(size=(5, 40)) * 2.0 ** rng.integers(-6, 7, (5, 5)).repeat(8, axis=1))
     if isinstance(fmt, Blocked):
         codes, fmt = narrowed(codes, fmt)

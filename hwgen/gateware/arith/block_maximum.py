@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from amaranth.hdl import Const, Module, Mux, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
@@ -19,29 +19,46 @@ def magnitude(value: Value) -> Value:
 
 
 def output_layout(beats: Beats) -> data.StructLayout:
-    """A beat of `lanes`, `first`, `last`, and `any`, the bits that are set in a measure of its block."""
+    """A beat of `lanes`, `first`, `last`, and `most`, what the measures of its block come to."""
     lanes = data.ArrayLayout(lane_shape(beats), beats.lanes)
-    return data.StructLayout({"lanes": lanes, "first": 1, "last": 1, "any": beats.bits})
+    return data.StructLayout({"lanes": lanes, "first": 1, "last": 1, "most": beats.bits})
+
+
+def either(a: Value, b: Value) -> Value:
+    """The bits that are set in one of both: the top bit is that of the greater one."""
+    return a | b
+
+
+def greater(a: Value, b: Value) -> Value:
+    """The greater one of both."""
+    return Mux(a > b, a, b)
 
 
 class BlockMaximum(wiring.Component):
-    """Adds to each beat the bitwise or of all magnitudes of its block; its top bit is that of the greatest of them.
+    """Adds to each beat what the magnitudes of its block come to: their bitwise or, or the greatest of them.
 
     Parameters: `beats`, the input stream, signed; `block`, how many beats are a block, a divisor of the frame's;
     `measure`, what is put together of each magnitude instead of itself, of as many bits: a function whose top bit never
-    falls as the magnitude grows.
-    Ports: `i`, a stream of `beats`; `o`, a stream of beats with `any`.
+    falls as the magnitude grows; `join`, how two are put together: `either`, whose top bit is that of the greatest, or
+    `greater`.
+    Ports: `i`, a stream of `beats`; `o`, a stream of beats with `most`.
     Latency: block + beats of the frame clocks, from its first beat in to its last out: a beat leaves block + 1 clocks
     after it came. Interval: one beat a clock.
     Raises HwgenError where blocks do not divide the frame, and for unsigned lanes.
     """
 
-    def __init__(self, beats: Beats, block: int, measure: Callable[[Value], Value] = lambda value: value):
+    def __init__(
+        self,
+        beats: Beats,
+        block: int,
+        measure: Callable[[Value], Value] = lambda value: value,
+        join: Callable[[Value, Value], Value] = either,
+    ):
         if not beats.signed:
             raise HwgenError("the greatest magnitude is found of signed lanes only")
         if block < 1 or beats.beats % block:
             raise HwgenError(f"blocks of {block} beats do not divide a frame of {beats.beats}")
-        self.input, self.block, self.measure = beats, block, measure
+        self.input, self.block, self.measure, self.join = beats, block, measure, join
         self.interval, self.latency = beats.beats, block + beats.beats
         super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(output_layout(beats)))})
 
@@ -55,14 +72,9 @@ class BlockMaximum(wiring.Component):
         _, _, leaves = counter(m, give, self.block, "left")
         before, so_far = Signal(self.input.bits), Signal(self.input.bits)
         own = Signal(self.input.bits, name="own")
-        bits: Value = Const(0, self.input.bits)
-        for lane in range(self.input.lanes):
-            size = Signal(self.input.bits, name=f"magnitude_{lane}")
-            m.d.comb += size.eq(magnitude(self.i.p.lanes[lane]))
-            bits = bits | self.measure(size)
         m.d.comb += [
-            own.eq(bits),
-            so_far.eq(own | Mux(starts, 0, before)),
+            own.eq(self._joined(m)),
+            so_far.eq(self.join(own, Mux(starts, 0, before))),
             self.i.ready.eq(held.w_rdy & known.w_rdy),
             take.eq(self.i.valid & self.i.ready),
             held.w_data.eq(beat),
@@ -81,6 +93,18 @@ class BlockMaximum(wiring.Component):
             self.o.p.lanes.eq(payload.lanes),
             self.o.p.first.eq(payload.first),
             self.o.p.last.eq(payload.last),
-            self.o.p.any.eq(known.r_data),
+            self.o.p.most.eq(known.r_data),
         ]
         return m
+
+    def _joined(self, m: Module) -> Value:
+        """What the measures of a beat come to."""
+        found = []
+        for lane in range(self.input.lanes):
+            size = Signal(self.input.bits, name=f"magnitude_{lane}")
+            m.d.comb += size.eq(magnitude(self.i.p.lanes[lane]))
+            found.append(self.measure(size))
+        while len(found) > 1:
+            # What is left over goes last, so that it is joined on the next level.
+            found = [self.join(*found[n : n + 2]) if n + 1 < len(found) else found[n] for n in range(0, len(found), 2)]
+        return found[0]

@@ -53,7 +53,7 @@ class DownConvert(wiring.Component):
         enable = carry_frame(m, x, self.o, 3)
         # Counted no further than to where nothing is shifted: the bits below are held up by a one.
         limit = 1 << self.most.bit_length()
-        top = x.p.any[-self.most :]
+        top = x.p.most[-self.most :]
         word = Signal(limit, name="any")
         m.d.comb += word.eq(Cat(Const(1, 1), Const(0, limit - 1 - self.most), top))
         zeros = Signal(range(limit), name="zeros")

@@ -82,7 +82,7 @@ class MxQuantize(wiring.Component):
         steps = (width - 1).bit_length()
         room = 1 << steps
         word = Signal(room, name="any")
-        m.d.comb += word.eq(Cat(Const(0, room - width), x.p.any))
+        m.d.comb += word.eq(Cat(Const(0, room - width), x.p.most))
         _, zeros = normalise(m, word, steps, "maximum")
         zeros = register(m, enable, zeros, "zeros")
         # How far the scale is from the greatest, which is also how far elements move up.
@@ -90,7 +90,7 @@ class MxQuantize(wiring.Component):
         below = zeros if not self.excess else Mux(zeros < self.excess, 0, zeros - self.excess)
         m.d.comb += up.eq(Mux(below > self.greatest, self.greatest, below) if self.base < 0 else below)
         # A block of zeros has the lowest code.
-        something = register(m, enable, x.p.any.any(), "something")
+        something = register(m, enable, x.p.most.any(), "something")
         scale = Signal(self.format.scale.bits, name="scale_code")
         m.d.comb += scale.eq(Mux(something, self.greatest - up, 0))
         scale = register(m, enable, register(m, enable, scale, "scale_1"), "scale_2")
