@@ -26,7 +26,8 @@ def join(op: Op, inputs: Sequence[TensorType], lanes: int, depths: Sequence[int]
     parts = {"stored": sum(stored, start=Term()), "queues": sum(counts, start=Term()), "unit": Term(6, 6)}
     blocks = sum(one.bram for one in queues)
     if isinstance(op, Add):
-        return Terms("add", {**parts, **_sums(op, lanes)}, blocks)
+        dsp = sum(_in_dsp(factor, end, family) for factor, end in zip(op.factors, op.ends, strict=True))
+        return Terms("add", {**parts, **_sums(op, lanes, family)}, blocks, dsp * lanes)
     if isinstance(op, Multiply):
         widths = [grid_bits(fmt) + (zero != 0) for fmt, zero in zip(op.formats, op.zero_points, strict=True)]
         small = sum(widths) < SMALL_PRODUCT[family]
@@ -42,17 +43,23 @@ def join(op: Op, inputs: Sequence[TensorType], lanes: int, depths: Sequence[int]
     return Terms("concat", parts, blocks)
 
 
-def _sums(op: Add, lanes: int) -> dict[str, Term]:
+def _in_dsp(factor: int, end: tuple[int, int], family: Family) -> bool:
+    """Whether synthesis takes a multiplier block for a product by a constant, of values within `end`."""
+    return abs(factor).bit_count() > 1 and _bits(*end) >= SMALL_PRODUCT[family]
+
+
+def _sums(op: Add, lanes: int, family: Family) -> dict[str, Term]:
     """The summands of a sum, in a register if any of them is multiplied or decoded, and a tree of registered adders."""
     ends = op.ends
     widths = [_bits(*end) for end in ends]
     decoded = products = 0.0
-    for fmt, factor, width in zip(op.formats, op.factors, widths, strict=True):
+    for fmt, factor, width, end in zip(op.formats, op.factors, widths, ends, strict=True):
         element = fmt.block.element if isinstance(fmt, Blocked) else fmt
         # The scale of a block shifts what its element is worth.
         decoded += decoding(element, grid_bits(element))
         decoded += width * fmt.block.scale.bits / 2 if isinstance(fmt, Blocked) else 0
-        products += (len(signed_digits(abs(factor))) - 1 + (factor < 0)) * width
+        adders = len(signed_digits(abs(factor))) - 1 + (factor < 0)
+        products += adders * width * (not _in_dsp(factor, end, family))
     registered = products > 0 or any(factor != 1 for factor in op.factors) or decoded > 0
     lut = ff = 0
     while len(ends) > 1:

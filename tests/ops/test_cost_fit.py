@@ -9,7 +9,7 @@ import pytest
 
 from hwgen import formats, ops
 from hwgen.ir import Fold, TensorType
-from hwgen.ops import cost_fit, cost_matvec, cost_terms
+from hwgen.ops import cost_branches, cost_fit, cost_matvec, cost_terms
 from hwgen.ops.cost_fit import Term, Terms, cost
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,32 @@ def test_every_coefficient_is_that_of_a_term_and_none_is_negative():
 )
 def test_block_rams_are_as_few_as_can_be(width, depth, blocks):
     assert cost_terms.blocks_of(width, depth) == blocks
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "family", "luts", "blocks"),
+    [(34, 64, "ecp5", 0, 1), (34, 64, "xcup", 48, 0), (34, 128, "xcup", 0, 1), (4, 16, "ecp5", 6, 0)],
+)
+def test_memories_are_blocks_where_synthesis_takes_them(width, depth, family, luts, blocks):
+    stored, found = cost_terms.memory(width, depth, family)
+    assert (stored.lut, found) == (luts, blocks)
+
+
+def test_one_address_reaches_deeper():
+    assert [cost_terms.memory_luts(16, 512, "xcup", single=single) for single in (False, True)] == [256, 128]
+    assert cost_terms.memory_luts(16, 512, "ecp5", single=True) == cost_terms.memory_luts(16, 512, "ecp5")
+
+
+def test_joins_multiply_in_dsps_from_a_width_on():
+    shape = (4, 4, 8)
+    for name, dsp in (("int8", 2), ("uint2", 0)):
+        x = TensorType(shape, formats.get(name))
+        made = cost_branches.join(ops.Multiply((x.format, x.format), (0, 0)), [x, x], 2, [2, 40], "ecp5")
+        assert (made.formula, made.dsp, made.bram) == ("multiply", dsp, 0)
+    x = TensorType(shape, formats.get("int8"))
+    sums = [cost_branches.join(ops.Add((1, n), (x.format,) * 2), [x, x], 2, [2, 2], "ecp5") for n in (1, 3, 5, 8)]
+    assert [made.dsp for made in sums] == [0, 0, 2, 0]
+    assert [made.parts["products"].lut > 0 for made in sums] == [False, True, False, False]
 
 
 @pytest.mark.parametrize(
