@@ -107,6 +107,9 @@ def verify(
     backend: Backend = cli_backends.NATIVE,
     input: Input = None,  # noqa: A002
     frames: Frames = None,
+    stalled: Annotated[
+        int | None, typer.Option("--stalled", min=1, help="At most so many frames in the runs with stalls.")
+    ] = None,
     seed: Seed = 1,
     uart: Annotated[
         int, typer.Option("--uart", min=0, help="Also send so many frames through the simulated whole board.")
@@ -128,7 +131,7 @@ def verify(
     data = inputs.read_data(input, model)
     with console.progress("verifying") as tell:
         imported = inputs.read_imported(model) if design.as_trained else None
-        checked = made.verify(data, frames, seed, uart, imported, tell)
+        checked = made.verify(data, frames, seed, uart, imported, tell, stalled)
     if as_json:
         console.print_json(checked)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,12 +191,14 @@ class Accelerator:
         uart: int = 0,
         imported: Graph | None = None,
         progress: OnText | None = None,
+        stalled: int | None = None,
     ) -> dict[str, Any]:
         """Prove the emitted Verilog equal to the golden model on `data` (random codes without it); see `verify.json`.
 
         frames: at most so many. uart: frames to send through the simulated whole board, driver included. imported: the
         graph before it was frozen; with it, codes that differ from the float run in `data` are counted and explained.
-        Raises MismatchError naming node, frame, beat, lane and both codes.
+        stalled: at most so many in the runs with stalls. Raises MismatchError naming node, frame, beat, lane and both
+        codes.
         """
         from hwgen.flow import verify
 
@@ -209,6 +211,7 @@ class Accelerator:
             self.design,
             codes,
             self.root / "simulators",
+            runs=[replace(run, most=stalled) if run.stall_in or run.stall_out else run for run in verify.RUNS],
             on_line=lambda line: tell("compiling the simulator", None),
             on_progress=lambda done, total: tell(f"simulating: {done} of {total} frames", done / total),
         )

@@ -28,15 +28,16 @@ FULL = 65536
 
 @dataclass(frozen=True)
 class Run:
-    """All frames once through the design, stalled at random.
+    """Frames once through the design, stalled at random.
 
     stall_in: probability (0 up to 0.95) that the source holds back its next beat for a cycle; stall_out: that the
-    sink refuses one. seed: of both, 0 .. 2^32 - 1.
+    sink refuses one. seed: of both, 0 .. 2^32 - 1. most: the first so many frames; all of them by default.
     """
 
     stall_in: float = 0.0
     stall_out: float = 0.0
     seed: int = 1
+    most: int | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("stall_in", self.stall_in), ("stall_out", self.stall_out)):
@@ -44,6 +45,12 @@ class Run:
                 raise HwgenError(f"{name} is a probability from 0 to 0.95, not {value}")
         if not 0 <= self.seed < 1 << 32:
             raise HwgenError(f"a seed of stalls lies in 0 .. 2^32 - 1, not {self.seed}")
+        if self.most is not None and self.most < 1:
+            raise HwgenError(f"a run takes a frame or more, not {self.most}")
+
+    def frames(self, given: int) -> int:
+        """How many of so many frames it takes."""
+        return given if self.most is None else min(given, self.most)
 
     def __str__(self) -> str:
         if not (self.stall_in or self.stall_out):
@@ -254,7 +261,7 @@ def run_plan(
         "runs": [
             {
                 "index": k,
-                "frames": frames,
+                "frames": run.frames(frames),
                 "seed": run.seed,
                 "stall_in": round(run.stall_in * FULL),
                 "stall_out": round(run.stall_out * FULL),

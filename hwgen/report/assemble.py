@@ -126,8 +126,8 @@ def _exactness(checked: Mapping[str, Any]) -> BitExactness | None:
         runs.append(
             Run(
                 name,
-                proof["frames"],
-                proof["frames"],
+                run["frames"],
+                run["frames"],
                 run["stall_in"],
                 run["stall_out"],
                 None if still else run["seed"],

@@ -51,7 +51,10 @@ def test_nothing_but_the_design_is_known(made, tmp_path):
 
 
 def test_verification_and_build_are_taken_up(made, tmp_path):
-    runs = [{"stall_in": 0.0, "stall_out": 0.0, "seed": 1}, {"stall_in": 0.5, "stall_out": 0.0, "seed": 7}]
+    runs = [
+        {"frames": 9, "stall_in": 0.0, "stall_out": 0.0, "seed": 1},
+        {"frames": 4, "stall_in": 0.5, "stall_out": 0.0, "seed": 7},
+    ]
     proof = {"frames": 9, "beats": {"fc0": 36}, "runs": runs, "latency": 70, "interval": 12}
     row = {"name": "golden", "correct": 8, "total": 9, "source": "data.npz"}
     checked = {"verify": proof, "accuracy": [row], "confusion": None, "differences": [], "board": {"frames": 3}}
@@ -68,7 +71,7 @@ def test_verification_and_build_are_taken_up(made, tmp_path):
     assert report.accuracy[0].correct == 8
     assert report.bit_exactness is not None
     assert report.bit_exactness.frames == 9
-    assert [run.frames for run in report.bit_exactness.runs] == [9, 9]
+    assert [run.frames for run in report.bit_exactness.runs] == [9, 4]
     assert "3 frames also through the simulated whole board" in report.bit_exactness.simulator
     assert (report.bit_exactness.runs[0].latency, report.bit_exactness.runs[1].seed) == (70, 7)
     assert (report.timing.latency.value, report.timing.latency.source) == (70, "simulation")

@@ -43,7 +43,9 @@ def test_a_right_design_is_proven_and_built_once(simulators: Path) -> None:
     assert (proof.latency, proof.interval, proof.frames) == (3, 2, FRAMES)
     assert np.array_equal(proof.codes, golden.run(toy.GRAPH, X))
     assert seen[-1] == (FRAMES * len(RUNS), FRAMES * len(RUNS))
-    verify(toy.GRAPH, toy.DESIGN, X[:3], simulators, runs=[Run(0.9, 0.9, 77)])
+    few = verify(toy.GRAPH, toy.DESIGN, X[:3], simulators, runs=[Run(0.9, 0.9, 77, most=2)])
+    assert few.beats == {"scale": 2 * (3 + 2), "total": 3 + 2}
+    assert [one["frames"] for one in few.to_json()["runs"]] == [3, 2]
     assert len(list(simulators.glob("simulator-*"))) == 1
     assert not list(simulators.glob(".run-*"))
 

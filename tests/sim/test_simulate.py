@@ -69,6 +69,12 @@ def test_seed_has_32_bits() -> None:
         Run(seed=1 << 32)
 
 
+def test_a_run_takes_all_frames_or_the_first() -> None:
+    assert [run.frames(4) for run in (Run(), Run(most=9), Run(most=3))] == [4, 4, 3]
+    with pytest.raises(HwgenError, match="a run takes a frame or more, not 0"):
+        Run(most=0)
+
+
 def test_vectors_are_packed_by_stream() -> None:
     x = toy.frames(3)
     files = simulate.pack_vectors(STREAMS, x, {"total": np.zeros((3, 1))})
