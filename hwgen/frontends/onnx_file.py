@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.frontends.onnx_schema import STANDARD, check_node
 
 Array = npt.NDArray[Any]
 
@@ -67,12 +68,13 @@ def read_onnx(path: str | Path) -> OnnxModel:
         initializers[tensor.name] = _array(tensor, path)
     if graph.sparse_initializer:
         raise UnsupportedError(f"{path}: sparse initializers are not supported")
+    opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD), default=1)
     return OnnxModel(
         name=Path(path).stem,
-        opset=max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1),
+        opset=opset,
         inputs={value.name: _shape(value) for value in graph.input if value.name not in initializers},
         outputs=tuple(value.name for value in graph.output),
-        nodes=_nodes(graph, path),
+        nodes=_nodes(graph, path, opset),
         initializers=initializers,
         quantized={
             entry.tensor_name: pair.value
@@ -103,7 +105,7 @@ def _shape(value: Any) -> tuple[int | str | None, ...]:
     return tuple(d.dim_value if d.HasField("dim_value") else (d.dim_param or None) for d in sizes)
 
 
-def _nodes(graph: Any, path: str | Path) -> tuple[OnnxNode, ...]:
+def _nodes(graph: Any, path: str | Path, opset: int) -> tuple[OnnxNode, ...]:
     """Nodes with names: their own where it is unique, else the operation's and a number, as in MatMul_3."""
     given = [node.name for node in graph.node]
     taken = {name for name in given if name}
@@ -116,6 +118,7 @@ def _nodes(graph: Any, path: str | Path) -> tuple[OnnxNode, ...]:
             while name in taken or name in used:
                 name += "_"
         used.add(name)
+        check_node(node, name, opset)
         attributes = {a.name: _attribute(a, path) for a in node.attribute}
         nodes.append(OnnxNode(name, node.op_type, node.domain, tuple(node.input), tuple(node.output), attributes))
     return tuple(nodes)

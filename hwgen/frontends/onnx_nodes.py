@@ -58,7 +58,8 @@ def _all_constant(node: OnnxNode, given: Sequence[Constant | None], what: str) -
 def _arithmetic(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
     constant_first = given[0] is not None
     operand = given[0] if constant_first else given[1]
-    assert operand is not None
+    if operand is None:
+        raise node.refused("it reads the tensor and a constant, or several tensors")
     along_last = operand.value.ndim > 0 and operand.value.shape[-1] == operand.value.size == chain.shape[-1]
     if operand.value.size > 1 and operand.value.ndim >= len(chain.shape) > 1 and not along_last:
         images.channels_last(chain, node.refused)
@@ -97,8 +98,10 @@ def _clip(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
         if bound is None and len(node.inputs) > i + 1 and node.inputs[i + 1]:
             raise node.refused("its bounds must be constants")
         if bound is not None:
-            bounds[i] = bound.value
-    low, high = (float(np.asarray(bound).reshape(-1)[0]) for bound in bounds)
+            if bound.value.size != 1:
+                raise node.refused(f"its bounds are one number each, not {bound.value.size}")
+            bounds[i] = bound.value.item()
+    low, high = map(float, bounds)
     append_clip(chain, node.name, node.outputs[0], low, high, node.refused)
 
 
@@ -157,7 +160,8 @@ def _gemm(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
     if node.attributes.get("transA", 0):
         raise node.refused("transA=1 would exchange the batch and the channels")
     alpha, beta = float(node.attributes.get("alpha", 1.0)), float(node.attributes.get("beta", 1.0))
-    assert given[1] is not None
+    if given[1] is None:
+        raise node.refused("its first operand must be the tensor and its second the weights")
     bias = given[2] if len(given) > 2 else None
     name, output = node.name, node.outputs[0]
     has_bias = bias is not None and beta != 0
@@ -174,25 +178,32 @@ def _slide(chain: Chain, node: OnnxNode, kernel: Sequence[int]) -> images.Geomet
     rank = len(kernel)
     if rank not in (1, 2):
         raise node.refused(f"windows over {rank} axes are not supported; 1 and 2 are")
+    if len(chain.framed) != rank + 1:
+        raise node.refused(f"windows over {rank} axes do not fit a tensor of shape {chain.frame}")
     ones, zeros = [1] * rank, [0] * (2 * rank)
     strides, pads, dilations = (
         [int(n) for n in node.attributes.get(name, default)]
         for name, default in (("strides", ones), ("pads", zeros), ("dilations", ones))
     )
+    if (len(strides), len(pads), len(dilations)) != (rank, 2 * rank, rank) or min(strides) < 1:
+        raise node.refused(
+            f"windows over {rank} axes have {rank} strides of 1 or more, {rank} dilations and {2 * rank} pads, not "
+            f"{strides}, {dilations} and {pads}"
+        )
     mode = str(node.attributes.get("auto_pad", "NOTSET"))
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         sizes = chain.framed[1:]
         # As many windows as strides begin in the image; an odd pixel goes to the end, or to the start.
         needed = [
             max((math.ceil(size / stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-            for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=False)
+            for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=True)
         ]
         less, more = [total // 2 for total in needed], [total - total // 2 for total in needed]
         pads = [*less, *more] if mode == "SAME_UPPER" else [*more, *less]
     elif mode not in ("NOTSET", "VALID"):
         raise node.refused(f"auto_pad={mode} is not known")
-    if len(pads) != 2 * rank:
-        raise node.refused(f"windows over {rank} axes do not fit a tensor of shape {chain.frame}")
+    elif mode == "VALID":
+        pads = zeros
     return images.geometry(kernel, strides, pads, dilations)
 
 

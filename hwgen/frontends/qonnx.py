@@ -80,7 +80,12 @@ def _constants(model: OnnxModel) -> dict[str, Constant]:
 
 def _live(model: OnnxModel) -> list[OnnxNode]:
     """The nodes that the output depends on, each behind those that it reads; raises UnsupportedError for a cycle."""
-    writers = {tensor: node for node in model.nodes for tensor in node.outputs if tensor}
+    writers: dict[str, OnnxNode] = {}
+    for node in model.nodes:
+        for tensor in filter(None, node.outputs):
+            if tensor in writers or tensor in model.initializers:
+                raise node.refused(f"it writes {tensor!r}, which exists already")
+            writers[tensor] = node
     waiting, needed = list(model.outputs), set(model.outputs)
     while waiting:
         writer = writers.get(waiting.pop())
@@ -90,7 +95,7 @@ def _live(model: OnnxModel) -> list[OnnxNode]:
     left = [node for node in model.nodes if needed & set(node.outputs)]
     ordered: list[OnnxNode] = []
     while left:
-        pending = {tensor for node in left for tensor in node.outputs}
+        pending = {tensor for node in left for tensor in node.outputs if tensor}
         ready = [node for node in left if not pending & set(node.inputs)]
         if not ready:
             raise UnsupportedError(f"the graph has a cycle: {_cycle(left)}")
@@ -101,7 +106,7 @@ def _live(model: OnnxModel) -> list[OnnxNode]:
 
 def _cycle(nodes: Sequence[OnnxNode]) -> str:
     """Nodes that read each other in a circle, among `nodes`, each of which reads another one."""
-    writers = {tensor: node for node in nodes for tensor in node.outputs}
+    writers = {tensor: node for node in nodes for tensor in node.outputs if tensor}
     way = [nodes[0]]
     while True:
         before = next(writers[tensor] for tensor in way[-1].inputs if tensor in writers)

@@ -71,14 +71,15 @@ def upsample_onnx(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]
             raise node.refused(f"coordinates {place!r} rounded by {rounding!r} are not supported: pixels are repeated")
         if node.attributes.get("axes") or node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise node.refused("axes and aspect ratios are not supported; give scales or sizes of all axes")
-    scales = given[-1] if node.op == "Upsample" or len(given) < 4 else None
-    if scales is not None:
-        factors = np.asarray(scales.value, dtype=np.float64).ravel()
-    elif len(given) == 4 and given[3] is not None:
-        factors = np.asarray(given[3].value, dtype=np.float64).ravel() / (1, *chain.framed)
-        factors[0] = 1
-    else:
+    by_size = len(given) == 4 and bool(node.inputs[3])
+    wanted = given[3] if by_size else given[min(2, len(given) - 1)]
+    if wanted is None:
         raise node.refused("its scales or sizes must be constants")
+    factors = np.asarray(wanted.value, dtype=np.float64).ravel()
+    if by_size:
+        if len(factors) != 1 + len(chain.framed):
+            raise node.refused(f"it has {len(factors)} sizes for a tensor of shape {chain.frame}")
+        factors = np.array([1, *(factors[1:] / chain.framed)])
     if (factors[:2] != 1).any():
         raise node.refused(f"its factors {factors.tolist()} enlarge the batch or the channels")
     append_upsample(chain, node.name, node.outputs[0], factors[2:].tolist(), node.refused)

@@ -99,7 +99,7 @@ def test_names_are_made_up_where_they_are_missing_or_taken(tmp_path: Path) -> No
 def test_nodes_that_the_output_does_not_need_are_left_out(tmp_path: Path) -> None:
     b = Builder()
     tensor = start(b)
-    b.op("LSTM", tensor, tensor)
+    b.op("LSTM", tensor, tensor, tensor)
     graph = saved(b.model(tensor, (1, 6), (1, 6)), tmp_path)
     assert [node.op.kind for node in graph.nodes] == ["Quantize"]
 

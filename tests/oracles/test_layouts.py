@@ -155,7 +155,7 @@ def refusal(build: Callable[[Builder], str], folder: Path, **options: Any) -> st
 
 def test_refused(tmp_path: Path) -> None:
     def bare(b: Builder) -> str:
-        return b.op("MaxPool", b.quant("x", 0.25, 6.0), domain=LAST, name="bad")
+        return b.op("Conv", b.quant("x", 0.25, 6.0), weights(b, 4, 3, 1, 1), domain=LAST, name="bad")
 
     def mixed(b: Builder) -> str:
         t = b.op("MaxPool", b.quant("x", 0.25, 6.0), **slide(2, 2))
@@ -170,5 +170,5 @@ def test_refused(tmp_path: Path) -> None:
 
     assert refusal(unknown, tmp_path) == "node 'bad' (MaxPool): auto_pad=SAME is not known"
     assert "windows over 2 axes do not fit a tensor of shape (batch, 240)" in refusal(flat, tmp_path)
-    assert refusal(bare, tmp_path) == "node 'bad' (MaxPool): it has no kernel_shape"
+    assert refusal(bare, tmp_path) == "node 'bad' (Conv): it has no kernel_shape"
     assert "its channels are last, and those of the tensor that it reads are first" in refusal(mixed, tmp_path)
