@@ -20,7 +20,7 @@ def conv(inner: int, out: int, kernel: int, **options: Any) -> Any:
 
 
 class Net(nn.Module):
-    """Tables, thresholds that fall, depthwise products, repeated pixels, a gate, and the three greatest at the end."""
+    """Tables, thresholds that fall, products in groups, repeated pixels, a gate, and the three greatest at the end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Net(nn.Module):
             qnn.QuantIdentity(bit_width=4), conv(4, 4, 3, groups=4, stride=2), nn.GELU(), qnn.QuantIdentity(bit_width=4)
         )
         self.up = nn.Sequential(nn.Upsample(scale_factor=2), conv(4, 4, 1), qnn.QuantIdentity(bit_width=4))
-        self.gate = nn.Sequential(conv(4, 4, 1), qnn.QuantSigmoid(bit_width=4))
+        self.gate = nn.Sequential(conv(4, 4, 1, groups=2), qnn.QuantSigmoid(bit_width=4))
         self.out = nn.Sequential(qnn.QuantIdentity(bit_width=3), nn.Flatten())
         self.fc = qnn.QuantLinear(64, 5, bias=False, weight_bit_width=2)
 
