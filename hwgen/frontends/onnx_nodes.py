@@ -178,24 +178,19 @@ def _slide(chain: Chain, node: OnnxNode, kernel: Sequence[int]) -> images.Geomet
     rank = len(kernel)
     if rank not in (1, 2):
         raise node.refused(f"windows over {rank} axes are not supported; 1 and 2 are")
-    if len(chain.framed) != rank + 1:
-        raise node.refused(f"windows over {rank} axes do not fit a tensor of shape {chain.frame}")
     ones, zeros = [1] * rank, [0] * (2 * rank)
     strides, pads, dilations = (
         [int(n) for n in node.attributes.get(name, default)]
         for name, default in (("strides", ones), ("pads", zeros), ("dilations", ones))
     )
-    if (len(strides), len(pads), len(dilations)) != (rank, 2 * rank, rank) or min(strides) < 1:
-        raise node.refused(
-            f"windows over {rank} axes have {rank} strides of 1 or more, {rank} dilations and {2 * rank} pads, not "
-            f"{strides}, {dilations} and {pads}"
-        )
+    if (len(chain.framed), len(strides), len(pads), len(dilations)) != (rank + 1, rank, 2 * rank, rank):
+        raise node.refused(f"windows over {rank} axes do not fit a tensor of shape {chain.frame}")
     mode = str(node.attributes.get("auto_pad", "NOTSET"))
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         sizes = chain.framed[1:]
         # As many windows as strides begin in the image; an odd pixel goes to the end, or to the start.
         needed = [
-            max((math.ceil(size / stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+            max((math.ceil(size / max(stride, 1)) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
             for size, stride, k, dilation in zip(sizes, strides, kernel, dilations, strict=True)
         ]
         less, more = [total // 2 for total in needed], [total - total // 2 for total in needed]
