@@ -199,14 +199,17 @@ def compared(made: compiler.Accelerator, family: Family) -> dict[str, Any]:
     for kind in (*KINDS, "bram", "dsp"):
         found, scale = getattr(sizes.total, kind), 2 if kind == "bram" and family == "xcup" else 1
         row[kind] = [getattr(whole, kind), found * scale]
-    parts = cost.parts(made.graph, made.folding, family)
-    for part in parts:
-        node = part.link.node
+    for part in cost.parts(made.graph, made.folding, family):
+        node, own = part.link.node, part.own
+        if part.fold:
+            # Without the converter of its sums.
+            own = cost.estimate_node(node, part.link.x, part.fold.simd, part.fold, family)
         row["layers"][node.name] = {"kind": node.op.kind} | {
-            kind: [getattr(part.own, kind), _total(sizes, node.name, kind)] for kind in KINDS
+            kind: [getattr(own, kind), _total(sizes, node.name, kind)] for kind in KINDS
         }
     row["between"] = {
-        kind: [sum(getattr(part.before, kind) for part in parts), _total(sizes, None, kind)] for kind in KINDS
+        kind: [row[kind][0] - sum(layer[kind][0] for layer in row["layers"].values()), _total(sizes, None, kind)]
+        for kind in KINDS
     }
     return row
 

@@ -26,19 +26,25 @@ from hwgen.tools.resources import Family
 class Device:
     """rom: bits of a ROM in one LUT. ram: (words, bits, LUTs) of a memory in LUTs that is read apart from writing;
     single: the same of one that has one address for both, of a power of two of words, or None where it is no less.
-    block: LUTs of a memory above which synthesis takes a block.
+    block: LUTs of a memory above which synthesis takes a block. by_bits: whether it counts of a memory's cells only the
+    bits that are used.
     """
 
     rom: int
     ram: tuple[int, int, int]
     single: tuple[int, int, int] | None
     block: int
+    by_bits: bool
 
 
 # Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt and brams_16kd.txt; lutrams_xcu.txt and
 # brams_xc4v.txt.
-_ECP5 = Device(16, (16, 4, 6), None, 192)
-DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": Device(64, (32, 14, 8), (32, 16, 8), 64)}
+_ECP5 = Device(16, (16, 4, 6), None, 192, by_bits=False)
+_XCUP = Device(64, (32, 14, 8), (32, 16, 8), 64, by_bits=True)
+DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": _XCUP}
+
+BITS = math.lcm(4, 14, 16)
+"""A number of bits that fills the cells of all of them."""
 
 SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
 """Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
@@ -61,8 +67,9 @@ def memory(width: int, depth: int, family: Family, *, single: bool = False) -> t
 
     single: whether it has one address for both.
     """
-    luts = memory_luts(width, depth, family, single=single)
-    if luts < DEVICES[family].block * blocks_of(width, depth)[0]:
+    device, luts = DEVICES[family], memory_luts(width, depth, family, single=single)
+    weighed = memory_luts(BITS * width, depth, family, single=single) / BITS if device.by_bits else luts
+    if weighed < device.block * blocks_of(width, depth)[0]:
         return Term(luts, width), 0
     return blocks_chosen(width, depth)
 
