@@ -39,14 +39,11 @@ module CARRY8 #(parameter CARRY_TYPE = "SINGLE_CY8") (
     input [7:0] DI, S,
     output [7:0] CO, O
 );
-  /* verilator lint_off UNOPTFLAT */
-  wire [8:0] carry;
-  assign carry[0] = CI;
-  for (genvar bit_number = 0; bit_number < 8; bit_number++) begin : gen_bit
-    assign carry[bit_number+1] = S[bit_number] ? carry[bit_number] : DI[bit_number];
-  end
-  assign O = S ^ carry[7:0];
-  assign CO = carry[8:1];
+  // The chain as a sum, which simulates faster than bit by bit: a bit hands on the carry where S is high, else DI, which
+  // is how DI + (DI ^ S) carries.
+  wire [8:0] total = {1'b0, DI} + {1'b0, DI ^ S} + {8'b0, CI};
+  assign O = total[7:0];
+  assign CO = {total[8], total[7:1] ^ S[7:1]};
 endmodule
 /* verilator lint_on UNUSEDPARAM */
 /* verilator lint_on UNUSEDSIGNAL */
