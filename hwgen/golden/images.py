@@ -63,6 +63,15 @@ def window_view(op: Window, shape: Image) -> Callable[[Carrier], Carrier]:
     return view
 
 
+def window_taps(op: Window, shape: Image) -> list[tuple[slice, slice, slice]]:
+    """What each tap of the windows meets in images (frames, *shape), which have their padding, row by row."""
+    (dh, dw), (sh, sw) = op.dilation, op.stride
+    down, across = op.positions(*shape[:2])
+    rows = [slice(tap * dh, tap * dh + (down - 1) * sh + 1, sh) for tap in range(op.kernel[0])]
+    columns = [slice(tap * dw, tap * dw + (across - 1) * sw + 1, sw) for tap in range(op.kernel[1])]
+    return [(slice(None), row, column) for row in rows for column in columns]
+
+
 def pooling_kernel(window: Window, op: Pool, shape: Image) -> Kernel:
     """Maxima or sums over windows of images of `shape`: first down, then across, with no copy of the windows."""
     padded, (down, across) = padding(window, shape), window.positions(*shape[:2])

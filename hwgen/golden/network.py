@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Blocked, Codes, Real
+from hwgen.formats import Blocked, Codes, Int, Real
 from hwgen.golden.carrier import Carrier
 from hwgen.golden.plan import Plan, plan
 from hwgen.ir import Array, Graph
@@ -109,7 +109,7 @@ def input_codes(graph: Graph, x: npt.ArrayLike) -> Codes:
             raise HwgenError(
                 f"the input's codes {least}..{greatest} leave the range {low}..{high} of {kind.codes_format.name}"
             )
-        if not kind.codes_format.is_number(codes).all():
+        if not isinstance(kind.codes_format, Int) and not kind.codes_format.is_number(codes).all():
             raise HwgenError(f"the input's codes of {kind.codes_format.name} hold NaN or infinity")
         if isinstance(kind.codes_format, Blocked):
             kind.codes_format.check_shared(codes)

@@ -47,11 +47,11 @@ def packed_columns(weight: Codes, reach: int, limit: int) -> tuple[Codes, int] |
 
 
 def unpacked(sums: Carrier, base: int, outputs: int) -> Carrier:
-    """The sums (rows, outputs) from those of packed columns (rows, half of the outputs)."""
-    half = sums.shape[1]
-    out: Carrier = np.empty((len(sums), 2 * half), sums.dtype)
-    unpack(sums, base, out[:, :half], out[:, half:])
-    return out if outputs == 2 * half else np.ascontiguousarray(out[:, :outputs])
+    """The sums (..., outputs) from those of packed columns (..., half of the outputs)."""
+    half = sums.shape[-1]
+    out: Carrier = np.empty((*sums.shape[:-1], 2 * half), sums.dtype)
+    unpack(sums, base, out[..., :half], out[..., half:])
+    return out if outputs == 2 * half else np.ascontiguousarray(out[..., :outputs])
 
 
 def unpack(sums: Carrier, base: int, low: Carrier, high: Carrier) -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from hwgen.formats import Bipolar, Codes, Int
 from hwgen.golden.carrier import EXACT, Carrier, Kernel, Kind
-from hwgen.golden.images import padded_shape, padding, window_view
+from hwgen.golden.images import Image, padded_shape, padding, window_taps, window_view
 from hwgen.golden.packed import LEAST_INPUTS, greatest_sums, packed_columns, packing_base, unpack, unpacked
 from hwgen.golden.wide import wide_kernel, worth_of_codes
 from hwgen.ir import TensorType
 from hwgen.ops import MatVec, Window
+
+LEAST_ACROSS = 8
+"""Positions in a row of windows from which each tap is a product of its own, without a copy of the windows."""
 
 LEAST_HALF = 64
 """Positions in half an image from which two rows of it share an operand; below, two outputs share a column."""
@@ -28,15 +31,17 @@ def matvec_kernel(op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kernel
         wide = wide_kernel(weight, bias, x.codes_format)
         return lambda value: wide(value.astype(own)).astype(carrier)
     read, reach = _operands(x, own)
-    product = _product(weight, bias, reach, own)
+    packed = packed_columns(weight, reach, EXACT[own])
+    matrix = _matrix(packed[0] if packed else weight.T, own)
 
-    def kernel(value: Carrier) -> Carrier:
-        operand = read(value)
+    def sums(operand: Carrier) -> Carrier:
         # One product of two matrices, whatever the axes in front of the channels.
-        out = product(operand.reshape(-1, operand.shape[-1]))
-        return out.reshape(*operand.shape[:-1], len(weight)).astype(carrier, copy=False)
+        out: Carrier = operand.reshape(-1, len(matrix)) @ matrix
+        if packed:
+            out = unpacked(out, packed[1], len(weight))
+        return out.reshape(*operand.shape[:-1], len(weight))
 
-    return kernel
+    return _biased(lambda value: sums(read(value)), bias, own, carrier)
 
 
 def convolves(op: MatVec, own: Kind) -> bool:
@@ -47,30 +52,28 @@ def convolves(op: MatVec, own: Kind) -> bool:
 def convolution_kernel(window: Window, op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kernel:
     """Windows of images of type `x` and their matrix product; `own` as in `matvec_kernel`."""
     rows, columns, channels = x.shape
-    padded, (down, across) = padding(window, (rows, columns, channels)), window.positions(rows, columns)
-    shape = padded_shape(window, (rows, columns, channels))
+    image = rows, columns, channels
     weight, bias = _on_codes(op, x)
-    read, reach = _operands(x, own)
-    sums = int(greatest_sums(weight, reach).max())
-    base = packing_base(sums, sums, EXACT[own])
-    if base and weight.shape[1] >= LEAST_INPUTS and down % 2 == 0 and down * across >= 2 * LEAST_HALF:
-        two = _two_rows(window, weight, shape, base, own)
-        offset = bias.astype(own) if bias.any() else None
+    pad, (read, reach) = padding(window, image), _operands(x, own)
+    sums = _convolution(replace(window, padding=(0, 0, 0, 0)), weight, padded_shape(window, image), reach, own)
+    return _biased(lambda value: sums(read(pad(value))), bias, own, carrier)
 
-        def by_halves(value: Carrier) -> Carrier:
-            out = two(read(padded(value)))
-            if offset is not None:
-                out += offset
-            return out.astype(carrier, copy=False)
 
-        return by_halves
-    view, product = window_view(window, shape), _product(weight, bias, reach, own)
+def _biased(sums: Kernel, bias: Codes, own: Kind, carrier: Kind) -> Kernel:
+    """What `sums` makes of codes, on `own`, and the bias, on `carrier`."""
+    offset = bias.astype(own) if bias.any() else None
 
     def kernel(value: Carrier) -> Carrier:
-        out = product(view(read(padded(value))).reshape(-1, weight.shape[1]))
-        return out.reshape(len(value), down, across, len(weight)).astype(carrier, copy=False)
+        out: Carrier = sums(value)
+        if offset is not None:
+            out += offset
+        return out.astype(carrier, copy=False)
 
     return kernel
+
+
+def _matrix(columns: Codes, own: Kind) -> Carrier:
+    return np.ascontiguousarray(columns.astype(own))
 
 
 def _on_codes(op: MatVec, x: TensorType) -> tuple[Codes, Codes]:
@@ -91,45 +94,69 @@ def _operands(x: TensorType, own: Kind) -> tuple[Callable[[Carrier], Carrier], i
     return lambda value: worth[value.astype(np.int64)], int(np.abs(worth).max())
 
 
-def _product(weight: Codes, bias: Codes, reach: int, own: Kind) -> Callable[[Carrier], Carrier]:
-    """Sums (rows, out) of operands (rows, in) of magnitudes up to `reach`."""
-    columns, base = packed_columns(weight, reach, EXACT[own]) or (weight.T, 0)
-    matrix = np.ascontiguousarray(columns.astype(own))
-    offset = bias.astype(own) if bias.any() else None
-
-    def product(operand: Carrier) -> Carrier:
-        out: Carrier = operand @ matrix
-        if base:
-            out = unpacked(out, base, len(weight))
-        if offset is not None:
-            out += offset
-        return out
-
-    return product
+def _convolution(window: Window, weight: Codes, shape: Image, reach: int, own: Kind) -> Kernel:
+    """Sums (frames, down, across, out) over windows of padded images of `shape`, operands up to `reach`."""
+    down, across = window.positions(*shape[:2])
+    most = int(greatest_sums(weight, reach).max())
+    base = packing_base(most, most, EXACT[own])
+    if base and weight.shape[1] >= LEAST_INPUTS and down % 2 == 0 and down * across >= 2 * LEAST_HALF:
+        return _two_rows(window, weight, shape, base, own)
+    packed = packed_columns(weight, reach, EXACT[own])
+    if packed is None:
+        return _sliding(window, _matrix(weight.T, own), shape)
+    columns, low = packed
+    product = _sliding(window, _matrix(columns, own), shape)
+    return lambda image: unpacked(product(image), low, len(weight))
 
 
-def _two_rows(
-    window: Window, weight: Codes, shape: tuple[int, int, int], base: int, own: Kind
-) -> Callable[[Carrier], Carrier]:
-    """Sums over windows of padded images of `shape`, where each operand is top + base * bottom.
-
-    The upper and the lower half of the output rows are computed as one image: that halves the copy of the windows as
-    well as the product.
-    """
-    bare = replace(window, padding=(0, 0, 0, 0))
-    down, across = bare.positions(*shape[:2])
-    half = down // 2
+def _two_rows(window: Window, weight: Codes, shape: Image, base: int, own: Kind) -> Kernel:
+    """The same where each operand is upper + base * lower: the upper and the lower half of the outputs' rows are
+    computed as one image."""
+    down, across = window.positions(*shape[:2])
+    half, below = down // 2, down // 2 * window.stride[0]
     height = (half - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
-    below = half * window.stride[0]
-    view = window_view(bare, (height, *shape[1:]))
-    matrix = np.ascontiguousarray(weight.T.astype(own))
+    product = _sliding(window, _matrix(weight.T, own), (height, *shape[1:]))
 
     def sums(image: Carrier) -> Carrier:
         both = image[:, below : below + height] * own(base)
         both += image[:, :height]
-        found = (view(both).reshape(-1, len(matrix)) @ matrix).reshape(len(image), half, across, len(weight))
         out: Carrier = np.empty((len(image), 2, half, across, len(weight)), own)
-        unpack(found, base, out[:, 0], out[:, 1])
+        unpack(product(both), base, out[:, 0], out[:, 1])
         return out.reshape(len(image), down, across, len(weight))
 
     return sums
+
+
+def _sliding(window: Window, matrix: Carrier, shape: Image) -> Kernel:
+    """Products (frames, down, across, columns) of the windows of images by `matrix` (taps * channels, columns)."""
+    down, across = window.positions(*shape[:2])
+    cut, count = _pieces(window, len(matrix), shape)
+    first, *others = matrix.reshape(count, -1, matrix.shape[1])
+
+    def product(image: Carrier) -> Carrier:
+        seen = cut(image)
+        total: Carrier = next(seen) @ first
+        if others:
+            part = np.empty_like(total)
+            for pixels, weight in zip(seen, others, strict=True):
+                total += np.matmul(pixels, weight, out=part)
+        return total.reshape(len(image), down, across, -1)
+
+    return product
+
+
+def _pieces(window: Window, inputs: int, shape: Image) -> tuple[Callable[[Carrier], Iterator[Carrier]], int]:
+    """What cuts windows of `inputs` numbers into pieces along the reduction, and how many: as is quickest on BLAS.
+
+    Of long rows each is a stack of matrices (frames, down, across, ...): the pixels that one tap meets, which need no
+    copy, or whole windows of few channels. Of short rows it is one matrix: a row of each window, or whole windows.
+    """
+    down, across = window.positions(*shape[:2])
+    view, (kh, _) = window_view(window, shape), window.kernel
+    if inputs < LEAST_INPUTS:
+        rows = (-1, down, across) if across >= LEAST_ACROSS else (-1,)
+        return lambda image: iter([view(image).reshape(*rows, inputs)]), 1
+    if across >= LEAST_ACROSS:
+        taps = window_taps(window, shape)
+        return lambda image: (image[pixels] for pixels in taps), len(taps)
+    return lambda image: (view(image)[:, :, :, row].reshape(-1, inputs // kh) for row in range(kh)), kh

@@ -16,31 +16,9 @@ from hwgen.ir import Graph, Node, TensorType, Value
 from hwgen.ops import Affine, ArgMax, MatVec, Relu, Requantize, Reshape, Softmax, Thresholds
 from hwgen.ops.join import Add, Concat
 from tests.conftest import chain, random_mlp
+from tests.golden.cases import agrees
 
 U4 = Int(4, is_signed=False)
-
-
-def by_definition(graph: Graph, x: np.ndarray) -> dict[str, np.ndarray]:
-    values = {graph.inputs[0].name: x}
-    for node in graph.nodes:
-        values[node.output] = node.op.run(*(values[name] for name in node.inputs))
-    return values
-
-
-def inputs(graph: Graph, frames: int, seed: int = 0) -> np.ndarray:
-    low, high = graph.input_type.codes_format.code_range
-    return np.random.default_rng(seed).integers(low, high, (frames, *graph.input_type.shape), endpoint=True)
-
-
-def agrees(graph: Graph, frames: int = 300) -> None:
-    x = inputs(graph, frames)
-    expected = by_definition(graph, x)
-    traced = golden.trace(graph, x)
-    assert traced.keys() == expected.keys()
-    for name, codes in expected.items():
-        assert np.array_equal(traced[name], codes), name
-    assert np.array_equal(golden.run(graph, x), expected[graph.outputs[0]])
-    assert np.array_equal(golden.run(graph, x[0]), expected[graph.outputs[0]][:1])
 
 
 @pytest.mark.parametrize("seed", range(5))
