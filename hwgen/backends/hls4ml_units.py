@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from hwgen.backends.hls4ml_cpp import Layer, Table, plain, positions, table, word
@@ -43,13 +45,14 @@ def matvec(name: str, op: MatVec, x: TensorType, y: TensorType, fold: Fold | Non
 
 def grouped(name: str, op: Grouped, x: TensorType, y: TensorType, fold: Fold | None) -> Layer:
     """As matvec, within a group or of whole groups side by side."""
-    block = int(np.gcd(_block(op, x), op.channels))
+    sizes = [fmt.block.size for fmt in (x.codes_format, op.weight_format) if isinstance(fmt, Blocked)]
+    block = math.gcd(op.channels, *sizes)
     chosen = fold or Fold(1, block)
     op.cycles(x, chosen)  # raises where the fold does not divide
-    if block % min(chosen.simd, op.channels):
+    result, shift, terms = plain(y.codes_format), _shift(op, x), op.terms(chosen)
+    if block % terms:
         raise HwgenError(f"SIMD must divide the blocks: SIMD={chosen.simd}, blocks of {block}")
     weights, types, reach = _products(op, x)
-    result, shift, terms = plain(y.codes_format), _shift(op, x), min(chosen.simd, op.channels)
     types["block_t"] = f"ap_int<{(reach * terms).bit_length() + 1}>"
     types["accum_t"] = f"ap_int<{result.width + shift}>"
     constants = {

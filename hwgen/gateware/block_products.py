@@ -65,7 +65,8 @@ def element_dot(op: ops.MatVec, simd: int) -> DotProduct:
 def block_totals(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights, dots: list[DotProduct], width):
     """Totals of the PE lanes, in units of the accumulator, modulo 2**width; a clock behind the scaled sums.
 
-    `operands`: the packed element codes of the SIMD lanes, `scale` their scale's code; both a clock after `row`.
+    `operands`: the packed element codes that each PE lane multiplies, `scale` the code of their scale; both a clock
+    after `row`.
     """
     totals, shift = [], op.shift
     for pe, (scaled, amount) in enumerate(_dots(m, enable, row, operands, scale, op, weights, dots)):
@@ -131,7 +132,7 @@ def _dots(m, enable, row, operands, scale, op: ops.MatVec, weights: BlockWeights
         m.d.comb += [
             unit.enable.eq(enable),
             unit.valid.eq(1),
-            Value.cast(unit.a).eq(operands),
+            Value.cast(unit.a).eq(operands[pe]),
             Value.cast(unit.b).eq(Cat(codes[pe * shape[2] : (pe + 1) * shape[2]])),
         ]
         parts = [_parts(op.input_format.block.scale, scale)]

@@ -38,9 +38,6 @@ class Grouped(MatVec):
         self.keeps, self.depth = False, self.levels + 2
         self.latency = self.interval - 1 + self.depth
 
-    def _count_terms(self) -> int:
-        return min(self.fold.simd, self.op.channels)
-
     def _input_lane(self, pe: int, term: int) -> int:
         return pe // self.fold.pe * self.terms + term if self.fold.simd > self.terms else term
 

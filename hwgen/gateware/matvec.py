@@ -51,7 +51,7 @@ class MatVec(wiring.Component):
         self.interval = op.cycles(x, fold)
         self.op, self.x, self.fold = op, x, fold
         self.lanes = op.output_lanes(fold)
-        self.terms = self._count_terms()
+        self.terms = op.terms(fold)
         out, inner = op.weight.shape
         self.neuron_folds, self.synapse_folds = out // self.lanes, inner // self.terms
         self.input = beats_of(x, fold.simd)
@@ -70,10 +70,6 @@ class MatVec(wiring.Component):
         self.latency = self.interval - 1 + self.depth
         super().__init__({"i": In(signature(self.input)), "o": Out(signature(self.output))})
 
-    def _count_terms(self) -> int:
-        """Products that each output lane adds up in a clock."""
-        return self.fold.simd
-
     def _input_lane(self, pe: int, term: int) -> int:
         """The input lane that product `term` of output lane `pe` is of."""
         del pe
@@ -89,7 +85,7 @@ class MatVec(wiring.Component):
         """Register levels from the operands to the products (blocks: to the sum)."""
         kind = self.products
         if kind == "blocks":
-            self.dots = [element_dot(self.op, self.fold.simd) for _ in range(self.fold.pe)]
+            self.dots = [element_dot(self.op, self.terms) for _ in range(self.lanes)]
             return sum_levels(self.op, self.dots[0]) + 1 + self.singles
         if kind in ("multiplier", "codes"):
             # Minifloats are put on their grid one level before they are multiplied, or after for products of codes.
@@ -132,7 +128,7 @@ class MatVec(wiring.Component):
     def _singles(self, m, enable, row, beat, stages: list[Flags]):
         """FP32 sums at the output: rounded beside the last stage but one, added beside the last one."""
         weights = block_weights(self.op, self.weights)
-        operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
+        operands, scale = self._block_operands(beat)
         count = self.op.input_format.block.size // self.fold.simd
         beats = BlockBeats(stages[-3].valid, count, stages[-2].valid, stages[-2].end)
         totals = block_singles(m, enable, row, operands, scale, self.op, weights, self.dots, beats)
@@ -150,11 +146,17 @@ class MatVec(wiring.Component):
         """The codes of a beat's lanes."""
         return split(beat, lane_shape(self.input), self.fold.simd)
 
+    def _block_operands(self, beat: Value) -> tuple[list[Value], Value]:
+        """The packed element codes that each output lane multiplies, and their scale's code."""
+        codes = self._codes(beat)
+        lanes = ([codes[self._input_lane(pe, term)] for term in range(self.terms)] for pe in range(self.lanes))
+        return [Cat(*lane) for lane in lanes], beat[self.input.lane_bits :]
+
     def _totals(self, m, enable, row, beat) -> tuple[np.ndarray, list[Value]]:
         """(what the accumulators start from, the sum over the SIMD lanes for each PE lane)."""
         if self.products == "blocks":
             weights = block_weights(self.op, self.weights)
-            operands, scale = beat[: self.input.lane_bits], beat[self.input.lane_bits :]
+            operands, scale = self._block_operands(beat)
             width = self.output.bits
             return self.op.bias, block_totals(m, enable, row, operands, scale, self.op, weights, self.dots, width)
         codes = self._codes(beat)

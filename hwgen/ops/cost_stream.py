@@ -240,8 +240,7 @@ def folds(link: Link, followers: Sequence[Link]) -> list[Fold]:
     else:
         simds = divisors(link.pixel.channels if link.pixel else inner)
         found = [Fold(pe, simd) for pe in divisors(out) for simd in simds]
-    if isinstance(link.x.format, Blocked):
-        found = [fold for fold in found if link.x.format.block.size % fold.simd == 0]
+    found = [fold for fold in found if op.fits_blocks(link.x, fold)]
     for follower in followers:
         if isinstance(follower.node.op, BlockQuantize):
             size = follower.node.op.format.block.size

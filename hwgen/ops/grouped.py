@@ -105,7 +105,7 @@ class Grouped(MatVec):
     """acc[o] = bias[o] + sum over i of product(weight[o, i], x of o's group[i]) in units of 2**unit; exact.
 
     weight: codes of `weight_format`, shape (out, taps * C / groups); outputs, inputs and their order as in
-    GroupedDense, all else as in MatVec. Inputs in blocks: blocks divide C / groups. Sums are exact ("exact").
+    GroupedDense, all else as in MatVec. Sums are exact ("exact"). Blocks of inputs may reach across groups.
     Its fold has SIMD lanes of one group's channels, which divide C / groups, and PE outputs of that group side by side;
     or whole groups side by side: SIMD = n * C / groups for n that divides the groups, with all the outputs of each,
     PE = out / groups. Depthwise products are C groups of one channel: PE = 1, SIMD channels.
@@ -133,11 +133,6 @@ class Grouped(MatVec):
     def infer(self, *inputs: TensorType) -> TensorType:
         (x,) = inputs
         _check_inputs(self.weight, self.groups, self.taps, x)
-        if isinstance(x.format, Blocked) and self.channels % x.format.block.size:
-            raise HwgenError(
-                f"blocks share a scale within a group: blocks of {x.format.block.size} do not divide its "
-                f"{self.channels} channels"
-            )
         # Sums, formats and bounds are those of rows that see one group.
         y = super().infer(replace(x, shape=self.weight.shape[1:], scale=x.scale[:1]))
         return replace(y, shape=(*x.shape[:-1], len(self.weight)))
@@ -159,6 +154,9 @@ class Grouped(MatVec):
     def output_lanes(self, fold: Fold) -> int:
         return fold.pe * self.side_by_side(fold)
 
+    def terms(self, fold: Fold) -> int:
+        return min(fold.simd, self.channels)
+
     def spacing(self, fold: Fold) -> int:
         return 1 if fold.pe < self.rows else max(1, self.channels // fold.simd)
 
@@ -173,7 +171,6 @@ class Grouped(MatVec):
                 f"PE={fold.pe} into {self.rows} outputs of each of {self.groups} groups, or SIMD={fold.simd} of whole "
                 f"groups with PE={self.rows}"
             )
-        if isinstance(x.format, Blocked) and x.format.block.size % fold.simd:
-            raise HwgenError(f"SIMD must divide the blocks: SIMD={fold.simd}, blocks of {x.format.block.size}")
+        self._check_blocks(x, fold)
         positions = x.size // (self.groups * int(self.weight.shape[1]))
         return int(self.weight.size) // (fold.pe * fold.simd) * positions

@@ -197,6 +197,35 @@ class MatVec(Op):
         """Clocks between two beats of sums that follow each other as fast as they ever do."""
         return int(self.weight.shape[1]) // fold.simd
 
+    def terms(self, fold: Fold) -> int:
+        """Products that are added up side by side for each sum."""
+        return fold.simd
+
+    def fits_blocks(self, x: TensorType, fold: Fold) -> bool:
+        """Whether lanes side by side share a scale on either side, where inputs come in blocks."""
+        if not isinstance(x.format, Blocked):
+            return True
+        return x.format.block.size % fold.simd == 0 and self._share_scales(self.terms(fold))
+
+    def _check_blocks(self, x: TensorType, fold: Fold) -> None:
+        if not self.fits_blocks(x, fold):
+            formats = x.format, self.weight_format
+            sizes = sorted({fmt.block.size for fmt in formats if isinstance(fmt, Blocked)})
+            blocks = " and of ".join(map(str, sizes))
+            raise HwgenError(f"SIMD must divide the blocks: SIMD={fold.simd}, blocks of {blocks}")
+
+    def _share_scales(self, count: int) -> bool:
+        """Whether `count` weights side by side have one scale."""
+        if isinstance(self.weight_format, Blocked) and count not in self._shared:
+            scales = self.weight_format.scales(self.weight).reshape(-1, count)
+            self._shared[count] = bool((scales == scales[:, :1]).all())
+        return self._shared.get(count, True)
+
+    @cached_property
+    def _shared(self) -> dict[int, bool]:
+        """Answers of `_share_scales`."""
+        return {}
+
     def cycles(self, x: TensorType, fold: Fold) -> int:
         """Clock cycles a frame: (out / PE) * (in / SIMD) * positions. Raises HwgenError if the fold does not divide."""
         out, inner = self.weight.shape
@@ -204,8 +233,7 @@ class MatVec(Op):
             raise HwgenError(
                 f"folding must divide the layer: PE={fold.pe} into {out} outputs, SIMD={fold.simd} into {inner} inputs"
             )
-        if isinstance(x.format, Blocked) and x.format.block.size % fold.simd:
-            raise HwgenError(f"SIMD must divide the blocks: SIMD={fold.simd}, blocks of {x.format.block.size}")
+        self._check_blocks(x, fold)
         return int(out // fold.pe) * int(inner // fold.simd) * (x.size // int(inner))
 
 

@@ -117,7 +117,7 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     scale = uniform(x.scale)
     if scale is None:
         raise refused(node, "its input has a different scale in each channel")
-    if isinstance(op, GroupedDense) and not _stays_grouped(op, x, accumulator):
+    if isinstance(op, GroupedDense) and accumulator == "fp32" and isinstance(x.format, Blocked):
         try:
             op = op.expanded()
         except HwgenError as error:
@@ -149,15 +149,6 @@ def _matvec(graph: Graph, node: Node, op: Dense, multiplier: str, accumulator: s
     # A unit of the accumulator is a power of two, so that no scale is rounded but by its own product.
     unit = 2.0 ** made.unit(x)
     return replace(made, scale=tuple(scale * s * unit for s in op.scale))
-
-
-def _stays_grouped(op: GroupedDense, x: TensorType, accumulator: str) -> bool:
-    """Whether there is a unit for these groups: none where blocks reach across them, or add up in FP32."""
-    channels = op.weight.shape[1] // op.taps
-    sizes = [fmt.block.size for fmt in (x.format, op.format) if isinstance(fmt, Blocked)]
-    if isinstance(x.format, Blocked) and accumulator != "exact":
-        return False
-    return not any(channels % size for size in sizes)
 
 
 def _common_zeros(worth: npt.NDArray[np.int64]) -> int:

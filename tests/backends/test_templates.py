@@ -118,10 +118,12 @@ def grouped(
     return chain("d", TensorType((3, 4 * size), xf), ("d", op)), numbers(xf, (40, 3, 4 * size), 3)
 
 
-def grouped_blocks(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+def grouped_blocks(channels: int, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    """Groups of whole blocks, or of a part of one each."""
     wf, xf = blocked("mxfp4"), blocked("mxint8")
-    op = ops.Grouped(in_blocks(wf, (6, 16), rng), wf, rng.integers(-99, 99, 6), (1.0,), xf, groups=3, taps=2)
-    return chain("d", TensorType((2, 48), xf), ("d", op)), in_blocks(xf, (40, 2, 48), rng)
+    codes = in_blocks(wf, (16, channels), rng).reshape(8, -1)
+    op = ops.Grouped(codes, wf, rng.integers(-99, 99, 8), (1.0,), xf, groups=4, taps=2)
+    return chain("d", TensorType((2, 8 * channels), xf), ("d", op)), in_blocks(xf, (40, 2, 8 * channels), rng)
 
 
 def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
@@ -153,7 +155,8 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         *(fp32_sums(*pair, rng) for pair in SUMS),
         *(grouped(*pair, rng) for pair in (("int4", "uint4", 1), ("e2m1", "e4m3", 2), ("int3", "bipolar", 1))),
         grouped("e4m3", "e4m3", 1, rng, "lmul"),
-        grouped_blocks(rng),
+        grouped_blocks(8, rng),
+        grouped_blocks(2, rng),
         looked_up("int5", "uint8", 1),
         looked_up("uint4", "e4m3", 4),
         looked_up("e2m3", "int3", 1),

@@ -115,3 +115,18 @@ def test_channels_multiply_by_codes(multiplier: str) -> None:
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+@pytest.mark.parametrize("groups", [32, 8, 1])
+def test_blocks_reach_across_groups(groups: int) -> None:
+    x = torch.randn(40, 32, 3, 3)
+    torch.manual_seed(1)
+    weights = {"bias": False, "weight_quant": quant.MXFP4Weight}
+    module = nn.Sequential(
+        qnn.QuantIdentity(act_quant=quant.MXFP4Act), qnn.QuantConv2d(32, 32, 2, groups=groups, **weights)
+    )
+    settled(module, x)
+    frozen = freeze(from_brevitas(module, x))
+    assert [node.op.kind for node in frozen.nodes] == ["Window", "Grouped" if groups > 1 else "MatVec"]
+    want = module(x).detach().numpy().transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(golden.predict(frozen, x.numpy().astype(np.float64)), want, rtol=1e-5, atol=1e-5)

@@ -174,9 +174,6 @@ def test_what_images_cannot_be_is_refused() -> None:
     refused([act, nn.MaxPool2d(2, ceil_mode=True)], "ceil_mode is not supported")
     refused([act, nn.AvgPool2d(2, padding=1)], "a mean over padded images is not supported")
     refused([act, nn.AdaptiveAvgPool2d(2)], "an output of 2 is not supported; 1 is")
-    binary = conv({"weight": {**BIPOLAR["weight"]}}, 32, 6, 1, groups=2)
-    reach = "bipolar weights in 2 groups are no one matrix: bipolar codes have no zero"
-    refused([qnn.QuantIdentity(**MXFP4["act"]), binary], reach, (32, 4, 4))
     flat = [act, conv(INT4, 3, 4, 3), nn.Flatten(), qnn.QuantIdentity(bit_width=4)]
     refused(flat, "it gives a flattened image with no weights behind that could take its order")
     sign = qnn.QuantIdentity(act_quant=SignedBinaryActPerTensorConst)

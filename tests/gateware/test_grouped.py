@@ -86,16 +86,26 @@ def test_products_that_are_codes(x, shape, multiplier, rng):
     run(unit(x, x, shape, rng, multiplier=multiplier), get(x), (1, 2), rng)
 
 
-@pytest.mark.parametrize(("weight", "fold"), [("e2m1", (2, 4)), ("blocks", (1, 2)), ("int3", (3, 1))], ids=str)
+@pytest.mark.parametrize(
+    ("weight", "shape", "fold"),
+    [
+        ("e2m1", (2, 8, 2, 2), (2, 4)),
+        ("blocks", (2, 8, 2, 2), (1, 2)),
+        ("int3", (2, 8, 3, 1), (3, 1)),
+        ("blocks", (4, 1, 1, 4), (1, 4)),
+        ("blocks", (4, 2, 2, 2), (2, 4)),
+        ("e2m1", (2, 2, 2, 3), (1, 1)),
+    ],
+    ids=str,
+)
 @pytest.mark.slow
-def test_blocks_within_a_group(weight, fold, rng):
-    fmt = Blocked(Block(get("e2m1"), scales_of(-3, 3), 4))
+def test_blocks_within_groups_and_across(weight, shape, fold, rng):
+    fmt, (groups, channels, rows, taps) = Blocked(Block(get("e2m1"), scales_of(-3, 3), 4)), shape
     w = fmt if weight == "blocks" else get(weight)
-    rows = 3 if weight == "int3" else 2
-    numbers = rng.normal(size=(2 * rows, 16)) * 2
-    op = ops.Grouped(w.encode(numbers), w, rng.integers(-9, 9, 2 * rows), (1.0,), fmt, groups=2, taps=2)
-    kind = TensorType((2, 32), fmt)
-    codes = fmt.encode(rng.normal(size=(2, 2, 32)) * 3)
+    codes = w.encode(rng.normal(size=(groups * rows * taps, channels)) * 2).reshape(groups * rows, -1)
+    op = ops.Grouped(codes, w, rng.integers(-9, 9, groups * rows), (1.0,), fmt, groups=groups, taps=taps)
+    kind = TensorType((2, groups * channels * taps), fmt)
+    codes = fmt.encode(rng.normal(size=(2, *kind.shape)) * 3)
     check(lambda: Grouped(op, kind, Fold(*fold)), op.run(codes), codes.reshape(2, -1), STALLS)
 
 
