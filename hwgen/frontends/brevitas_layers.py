@@ -14,6 +14,7 @@ import numpy as np
 
 from hwgen.formats import QONNX_ROUNDING, Bipolar, Format, Int
 from hwgen.frontends import activations, images
+from hwgen.frontends.arithmetic import ARITHMETIC, FunctionImporter
 from hwgen.frontends.brevitas_floats import minifloat_of
 from hwgen.frontends.brevitas_formats import (
     append_blocks,
@@ -307,36 +308,6 @@ MODULES: dict[str, LayerImporter] = {
 """Layers, by the name of the nearest class that is listed."""
 
 
-def _arithmetic(
-    chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse, kind: str
-) -> None:
-    if kwargs or len(args) != 2:
-        raise refuse("it needs two operands and no options")
-    constants = [i for i, arg in enumerate(args) if isinstance(arg, int | float | np.ndarray)]
-    if len(constants) != 1:
-        raise refuse("one operand must be a constant")
-    first = constants[0] == 0
-    # Computed in float32 by torch.
-    operand = np.asarray(args[constants[0]], dtype=np.float32)
-    if operand.size > 1 and operand.ndim >= len(chain.shape) > 1:
-        images.channels_last(chain, refuse)
-    value = chain.per_channel(operand, refuse)
-    if kind == "mul":
-        append_affine(chain, name, name, mul=value)
-    elif kind == "add":
-        append_affine(chain, name, name, add=value)
-    elif kind == "sub":
-        append_affine(chain, name, name, mul=-1 if first else 1, add=value if first else -value)
-    elif first or (value == 0).any():
-        raise refuse("a constant divided by the tensor, or a division by zero, is not affine")
-    else:
-        append_affine(chain, name, name, div=value)
-
-
-def _operator(kind: str) -> FunctionImporter:
-    return lambda chain, name, args, kwargs, refuse: _arithmetic(chain, name, args, kwargs, refuse, kind)
-
-
 def _view(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
     wanted = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
     if kwargs or not all(isinstance(n, int) for n in wanted):
@@ -370,28 +341,22 @@ def _item(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
         take_of_topk(chain, name, args, kwargs, refuse)
 
 
-FunctionImporter = Callable[[Chain, str, Sequence[Any], Mapping[str, Any], Refuse], None]
-
 FUNCTIONS: dict[str, FunctionImporter] = {
-    "add": _operator("add"),
+    **ARITHMETIC,
     "argmax": argmax_function,
     "chunk": chunk_function,
     "contiguous": _ignored,
     "detach": _ignored,
-    "div": _operator("div"),
     "dropout": _ignored,
     "flatten": _flatten_function,
     "float": _ignored,
     "getattr": _attribute,
     "getitem": _item,
     "interpolate": upsample_function,
-    "mul": _operator("mul"),
     "reshape": _view,
     "softmax": softmax_function,
     "split": split_function,
-    "sub": _operator("sub"),
     "topk": topk_function,
-    "truediv": _operator("div"),
     "view": _view,
     **{name: _activation_function(name) for name in activations.FUNCTIONS},
 }

@@ -46,7 +46,12 @@ def _lanewise(
     kwargs: Mapping[str, Any],
     refuse: Refuse,
 ) -> None:
-    if kwargs or len(args) != 2:
+    options = dict(kwargs)
+    if isinstance(op, Add):
+        # torch.add and torch.sub take a factor of the second operand.
+        weight = float(options.pop("alpha", 1.0)) * (op.weights[1] if op.weights else 1.0)
+        op = Add(weights=(1.0, weight)) if weight != 1.0 else Add()
+    if options or len(args) != 2:
         raise refuse("it needs two operands and no options")
     append_lanewise(op, chain, name, output, tensors, refuse)
 
@@ -64,16 +69,12 @@ def _concat(
     append_concat(chain, name, output, tensors, int(axis), refuse)
 
 
-_SUM, _PRODUCT = partial(_lanewise, Add()), partial(_lanewise, Multiply())
+DIFFERENCE = Add(weights=(1.0, -1.0))
 
 JOINS: dict[str, JoinImporter] = {
-    "add": _SUM,
-    "add_": _SUM,
-    "cat": _concat,
-    "concat": _concat,
-    "concatenate": _concat,
-    "iadd": _SUM,
-    "imul": _PRODUCT,
-    "mul": _PRODUCT,
+    **dict.fromkeys(("add", "add_", "iadd"), partial(_lanewise, Add())),
+    **dict.fromkeys(("isub", "sub", "sub_", "subtract"), partial(_lanewise, DIFFERENCE)),
+    **dict.fromkeys(("imul", "mul", "mul_", "multiply"), partial(_lanewise, Multiply())),
+    **dict.fromkeys(("cat", "concat", "concatenate"), _concat),
 }
 """PyTorch's functions and methods of several tensors, by name."""

@@ -14,7 +14,7 @@ import numpy as np
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.frontends.chain import BATCH, Chain
 from hwgen.frontends.constants import Constant, annotated, annotated_format, fold
-from hwgen.frontends.joins import append_concat, append_lanewise
+from hwgen.frontends.joins import DIFFERENCE, append_concat, append_lanewise
 from hwgen.frontends.onnx_attributes import check_attributes
 from hwgen.frontends.onnx_file import OnnxModel, OnnxNode, read_onnx
 from hwgen.frontends.onnx_fuse import fused
@@ -148,7 +148,7 @@ def _take(reader: Reader, node: OnnxNode) -> None:
     chain.keep(chain.tensor if chain.tensor in node.outputs else node.outputs[0])
 
 
-JOINED = ("Add", "Concat", "Mul", "Sum")
+JOINED = ("Add", "Concat", "Mul", "Sub", "Sum")
 """Operations that may read several tensors."""
 
 
@@ -160,8 +160,8 @@ def _join(chain: Chain, node: OnnxNode, tensors: Sequence[str]) -> None:
     if node.op == "Concat":
         append_concat(chain, node.name, node.outputs[0], tensors, int(node.attributes["axis"]), node.refused)
     else:
-        op = Multiply() if node.op == "Mul" else Add()
-        append_lanewise(op, chain, node.name, node.outputs[0], tensors, node.refused)
+        kinds: dict[str, Add | Multiply] = {"Mul": Multiply(), "Sub": DIFFERENCE}
+        append_lanewise(kinds.get(node.op, Add()), chain, node.name, node.outputs[0], tensors, node.refused)
 
 
 def _quantize_input(chain: Chain, model: OnnxModel) -> None:

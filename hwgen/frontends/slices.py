@@ -60,10 +60,9 @@ def _parts(name: str, count: int) -> list[str]:
 def split_function(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], refuse: Refuse) -> None:
     """torch.split: parts of one size, the last perhaps smaller, or of given sizes."""
     given = {**dict(zip(("tensor", "sizes", "dim"), args, strict=False)), **kwargs}
-    sizes, axis = given.get("sizes", given.get("split_size_or_sections", given.get("split_size"))), given.get("dim", 0)
-    on_channels(chain, axis, refuse)
-    if isinstance(sizes, int):
-        sizes = _equal(chain.shape[-1], sizes)
+    on_channels(chain, given.get("dim", 0), refuse)
+    wanted = given.get("sizes", given.get("split_size_or_sections", given.get("split_size")))
+    sizes: list[int] = _equal(chain.shape[-1], wanted) if isinstance(wanted, int) else list(wanted or ())
     append_split(chain, name, _parts(name, len(sizes)), sizes, _channels_axis(chain), refuse)
 
 

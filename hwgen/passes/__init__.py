@@ -10,6 +10,7 @@ from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.decode import decode_codes
 from hwgen.passes.host import split_input, split_output
 from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
+from hwgen.passes.joins import affine_behind_joins
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import copy_over_forks, order_slices, reorder
 from hwgen.passes.requantize import absorb_requantizers
@@ -29,6 +30,7 @@ PIPELINE: tuple[Callable[..., Graph], ...] = (
     copy_over_forks,
     order_slices,
     affine_behind_dense,
+    affine_behind_joins,
     decode_codes,
     lower_dense,
     pad_codes,
@@ -72,6 +74,7 @@ __all__ = [
     "absorb_requantizers",
     "absorb_transposes",
     "affine_behind_dense",
+    "affine_behind_joins",
     "copy_over_forks",
     "decode_codes",
     "explain",

@@ -13,7 +13,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import brevitas.nn as qnn
     import torch
-    from brevitas.quant import Int32Bias, TruncTo8bit
+    from brevitas.quant import Int8ActPerTensorFixedPoint, Int32Bias, TruncTo8bit
     from torch import nn
 
     from hwgen import formats, golden
@@ -166,3 +166,29 @@ def test_means_of_what_is_not_quantized_or_shifted_are_refused() -> None:
         module(torch.rand(4, 2, 4, 4) - 0.5)
     with pytest.raises(UnsupportedError, match=r"a zero point of \d+ is not supported; 0 is"):
         from_brevitas(module.eval(), torch.rand(2, 2, 4, 4) - 0.5)
+
+
+def arithmetic(self: Any, x: Any) -> Any:
+    x = self.act(self.stem(x))
+    main = self.act(self.main(x))
+    main -= torch.sub(x, main, alpha=0.5)
+    main *= -0.25
+    main = torch.neg(self.act(1.5 - main)) + self.offset
+    main += 0.5
+    return self.last(self.act(torch.add(main, x, alpha=-2) / self.factor))
+
+
+def test_differences_factors_and_constants() -> None:
+    module = Forward(
+        arithmetic,
+        stem=conv(2, 4, 1),
+        act=qnn.QuantIdentity(act_quant=Int8ActPerTensorFixedPoint),
+        main=conv(4, 4, 1),
+        last=conv(4, 3, 1),
+    )
+    module.offset = torch.tensor([0.5, -1.0, 0.25, 2.0]).reshape(1, 4, 1, 1)
+    module.factor = torch.tensor([1.0, -2.0, 0.5, 4.0]).reshape(4, 1, 1)
+    frozen = agrees(module, 2, 2, 2)
+    found = [node.op.factors for node in frozen.nodes if isinstance(node.op, Add)]
+    assert len(found) == 3
+    assert all(any(factor < 0 for factor in factors) for factors in found)

@@ -30,6 +30,16 @@ def test_branches_join_in_sums_and_side_by_side(tmp_path: Path) -> None:
     assert [node.op.kind for node in saved(model, tmp_path).nodes[-3:]] == ["Relu", "Add", "Concat"]
 
 
+def test_a_difference_of_branches(tmp_path: Path) -> None:
+    b = Builder()
+    tensor = start(b)
+    graph = saved(b.model(b.op("Sub", b.op("Relu", tensor), tensor), (1, 6), (1, 6)), tmp_path)
+    x = np.linspace(-2, 2, 6)[None]
+    relu, difference = graph.nodes[-2:]
+    value = difference.op.run(relu.op.run(x), x)
+    np.testing.assert_array_equal(value, np.maximum(x, 0) - x)
+
+
 JOINS_REFUSED: dict[str, tuple[Callable[[Builder, str], str], str]] = {
     "quotient": (lambda b, x: b.op("Div", x, b.op("Relu", x), name="bad"), "it reads several tensors"),
     "product": (

@@ -11,7 +11,7 @@ from hwgen import golden
 from hwgen.errors import UnsupportedError
 from hwgen.formats import Format, Int
 from hwgen.ir import Graph, Node, Op, TensorType, Value
-from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Quantize, Relu, Requantize, Reshape
+from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Multiply, Quantize, Relu, Requantize, Reshape
 from hwgen.passes import explain, freeze
 from hwgen.passes.branches import Chain, chains, is_chain
 from hwgen.passes.verify import verify
@@ -108,6 +108,31 @@ def test_a_batch_norm_behind_a_sum_may_fall(fmt: Format) -> None:
     signs = next(node.op for node in frozen.nodes if node.name in ("act.sign", "act.affine"))
     assert isinstance(signs, Requantize)
     assert (signs.multiplier < 0).tolist() == [True, False, True, False, True, False]
+
+
+def test_factors_and_addends_ahead_of_joins_go_behind_them() -> None:
+    net = Net()
+    start = net.add(Quantize(U4, (0.25,)), "x")
+    half = net.add(Affine(np.full(1, -0.5), np.arange(-3, 3) / 4), start)
+    total = net.add(Add(), net.add(Quantize(Int(5), (0.5,)), net.dense(start)), half, half, name="add")
+    codes = net.add(Quantize(Int(6), (0.125,)), total)
+    scaled = net.add(Affine(np.array([1.0, 0.5, -2.0, 1.0, 0.25, 1.0]), np.zeros(1)), codes)
+    times = net.add(Multiply(), net.add(Affine(np.full(1, 3.0), np.zeros(1), np.full(1, 7.0)), start), scaled)
+    side = net.add(Concat(), net.add(Affine(np.arange(1, 7) / 8, np.ones(1)), codes), times, start)
+    out = net.add(Quantize(Int(8), (0.25,)), side)
+    frozen = freeze(net.graph(out))
+    np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
+    (add,) = (node for node in frozen.nodes if isinstance(node.op, Add))
+    assert isinstance(add.op, Add)
+    assert add.op.factors == (4, -1, -1)
+
+
+def test_factors_of_channels_ahead_of_a_sum_are_refused() -> None:
+    net = Net()
+    start = net.add(Quantize(U4, (0.25,)), "x")
+    out = net.add(Add(), net.add(Affine(np.arange(1.0, 7.0), np.zeros(1)), start), start, name="bad")
+    with pytest.raises(UnsupportedError, match=r"'bad' \(Add\): its input .* is real numbers: no quantizer stands"):
+        freeze(net.graph(out))
 
 
 def test_a_sum_may_come_last() -> None:
