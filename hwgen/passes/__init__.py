@@ -9,13 +9,14 @@ from hwgen.ir import Graph
 from hwgen.passes.argmax import absorb_argmax, split_argmax
 from hwgen.passes.decode import decode_codes
 from hwgen.passes.host import split_input, split_output
-from hwgen.passes.images import absorb_transposes, order_pools, order_upsamples, pad_codes
+from hwgen.passes.images import order_pools, order_upsamples, pad_codes
 from hwgen.passes.joins import affine_behind_joins
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import copy_over_forks, order_slices, reorder
 from hwgen.passes.requantize import absorb_requantizers
 from hwgen.passes.tidy import tidy
 from hwgen.passes.ties import Comparison, Tie, explain
+from hwgen.passes.transposes import absorb_transposes
 from hwgen.passes.verify import verify
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (

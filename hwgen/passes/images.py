@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +10,9 @@ import numpy.typing as npt
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
-from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Reshape, Transpose, Upsample, Window
-from hwgen.passes.branches import along, each_chain
-from hwgen.passes.chain import chain, read_type, rebuilt, refused
+from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Upsample, Window
+from hwgen.passes.branches import each_chain
+from hwgen.passes.chain import chain, rebuilt, refused
 
 
 @each_chain
@@ -122,67 +121,6 @@ def flipped(op: Dense, channels: npt.NDArray[np.bool_]) -> Dense:
     opposite = element.encode(-element.decode(codes))
     joined = fmt.join(fmt.scales(weight), opposite) if isinstance(fmt, Blocked) else opposite
     return replace(op, weight=np.where(channels[:, None], joined, weight))
-
-
-def absorb_transposes(graph: Graph) -> Graph:
-    """Flatten images in the order that they are streamed in: weights behind take that order instead.
-
-    Transpose, Reshape to vectors, element-wise operations, Dense becomes Reshape, the operations, Dense, with the
-    columns of the weights, and parameters per channel, in another order. Transposes at the front stay: the host does
-    them. Raises UnsupportedError naming the transpose that no weights take up.
-    """
-    start = graph.inputs[0].name
-    return along(graph, lambda part: _absorbed(part, hosted=part.inputs[0].name == start))
-
-
-def _absorbed(part: Graph, *, hosted: bool) -> Graph:
-    """One chain of `absorb_transposes`; hosted: whether it starts on the host."""
-    done: list[Node] = []
-    nodes = chain(part)
-    order: npt.NDArray[np.int64] | None = None
-    for index, node in enumerate(nodes):
-        behind = nodes[index + 1] if index + 1 < len(nodes) else None
-        x = read_type(part, node)
-        if isinstance(node.op, Transpose) and not (hosted and not any(isinstance(n.op, Quantize) for n in done)):
-            if behind is None or not isinstance(behind.op, Reshape) or behind.op.shape != (x.size,):
-                raise refused(node, "images are transposed in the middle of the network, and not to be flattened")
-            # Place of each number of the flattened transpose in the flattened image.
-            order = node.op.run(np.arange(x.size).reshape(1, *x.shape)).reshape(-1)
-        elif order is None:
-            done.append(node)
-        else:
-            done.append(_reordered(node, order))
-            if isinstance(node.op, Dense):
-                order = None
-    if order is not None:
-        raise refused(nodes[-1], "it gives a flattened image with no weights behind that could take its order")
-    return rebuilt(part, done)
-
-
-def _reordered(node: Node, order: npt.NDArray[np.int64]) -> Node:
-    """The operation on numbers of which number `i` has moved to place `order[i]`."""
-    op = node.op
-
-    def moved(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        if len(values) == 1:
-            return values
-        out = np.empty_like(values)
-        out[order] = values
-        return out
-
-    if isinstance(op, Reshape) and math.prod(op.shape) == len(order) == op.shape[-1]:
-        return node
-    if isinstance(op, Activation | Relu):
-        return node
-    if isinstance(op, Quantize) and len(op.scale) == 1 and not isinstance(op.format, Blocked):
-        return node
-    if isinstance(op, Affine):
-        return replace(node, op=Affine(moved(op.mul), moved(op.add), moved(op.div)))
-    if isinstance(op, Dense) and not isinstance(op.format, Blocked):
-        weight = np.empty_like(op.weight)
-        weight[:, order] = op.weight
-        return replace(node, op=replace(op, weight=weight))
-    raise refused(node, "it depends on the order of a flattened image, which is streamed pixel by pixel")
 
 
 @each_chain

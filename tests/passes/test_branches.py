@@ -11,7 +11,7 @@ from hwgen import golden
 from hwgen.errors import UnsupportedError
 from hwgen.formats import Format, Int
 from hwgen.ir import Graph, Node, Op, TensorType, Value
-from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Multiply, Quantize, Relu, Requantize, Reshape
+from hwgen.ops import Add, Affine, ArgMax, Concat, Dense, Multiply, Quantize, Relu, Requantize, Reshape, Transpose
 from hwgen.passes import explain, freeze
 from hwgen.passes.branches import Chain, chains, is_chain
 from hwgen.passes.verify import verify
@@ -125,6 +125,41 @@ def test_factors_and_addends_ahead_of_joins_go_behind_them() -> None:
     (add,) = (node for node in frozen.nodes if isinstance(node.op, Add))
     assert isinstance(add.op, Add)
     assert add.op.factors == (4, -1, -1)
+
+
+def flattened(net: Net) -> tuple[str, str]:
+    """Codes of an image, and what importers make of its flattening with channels first."""
+    image = net.add(Quantize(U4, (0.25,)), net.add(Reshape((2, 1, 3)), "x"))
+    return image, net.add(Reshape((6,)), net.add(Transpose((2, 0, 1)), image))
+
+
+def test_flattened_images_fork_and_meet() -> None:
+    net = Net()
+    image, flat = flattened(net)
+    other = net.add(Reshape((6,)), net.add(Transpose((2, 0, 1)), image))
+    total = net.add(Add(), flat, net.add(Multiply(), flat, other))
+    scaled = net.add(Affine(np.arange(1, 7) / 4, np.zeros(1)), total)
+    side = net.add(Concat(), net.add(Quantize(U4, (0.25,)), scaled), net.add(Quantize(U4, (0.25,)), net.dense(flat)))
+    out = net.add(Dense(net.rng.integers(-7, 8, (4, 12)), Int(4)), side)
+    frozen = freeze(net.graph(out))
+    np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
+
+
+def test_images_that_no_weights_turn_are_refused() -> None:
+    cases = {
+        "in another order": lambda net, image, flat: net.add(Add(), flat, net.dense(flat), name="bad"),
+        "transposed in the middle of the network, and not to be flattened": lambda net, image, flat: net.add(
+            Add(),
+            net.add(Reshape((6, 1)), net.add(Transpose((1, 0, 2)), image, name="bad")),
+            net.add(Reshape((6, 1)), net.dense(flat)),
+        ),
+        "gives a flattened image with no weights behind": lambda net, image, flat: net.add(Relu(), flat, name="bad"),
+    }
+    for message, build in cases.items():
+        net = Net()
+        out = build(net, *flattened(net))
+        with pytest.raises(UnsupportedError, match=f"'bad' .*{message}"):
+            freeze(net.graph(out))
 
 
 def test_factors_of_channels_ahead_of_a_sum_are_refused() -> None:
