@@ -215,6 +215,7 @@ class Accelerator:
             on_line=lambda line: tell("compiling the simulator", None),
             on_progress=lambda done, total: tell(f"simulating: {done} of {total} frames", done / total),
         )
+        tell("comparing classes and codes with those of the float network", None)
         checked = {
             "source": data.source if data else f"random codes, seed {seed}",
             "verify": result.to_json(),

@@ -35,7 +35,9 @@ def print_design(accelerator: Accelerator) -> None:
         lanes = str(stage.input.lanes), str(stage.output.lanes)
         rows.add_row(stage.name, stage.kind, pe, simd, *lanes, str(stage.latency), str(stage.interval))
     out.print(rows)
-    out.print(f"latency {design.latency} cycles, {design.interval} cycles a frame (from formulas)")
+    mhz = accelerator.board.clock.design_mhz
+    rate = f"{mhz * 1e6 / design.interval:,.0f} frames/s at {mhz:g} MHz"
+    out.print(f"latency {design.latency} cycles, {design.interval} cycles a frame (from formulas): {rate}")
     for place, ops in (("before", accelerator.graph.pre), ("after", accelerator.graph.post)):
         if ops:
             out.print(f"on the host, {place} the accelerator: {', '.join(op.kind for op in ops)}")
