@@ -16,7 +16,7 @@ from hwgen.backends.hls4ml_cpp import Layer, plain, positions
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Fixed, Int, Minifloat
 from hwgen.ir import Fold, Folding, Graph, Node, Op, TensorType
-from hwgen.ops import Add, BlockQuantize, Fix, Pool, Upsample, Window
+from hwgen.ops import Add, BlockQuantize, Concat, Fix, Pool, Upsample, Window
 
 
 def layers(graph: Graph, folding: Folding | None = None) -> list[Layer]:
@@ -151,9 +151,11 @@ def add(name: str, op: Add, a: TensorType, b: TensorType, y: TensorType) -> Laye
     return Layer(name, "add", "hwgen_join.h", y.shape, plain(y.codes_format), constants, types)
 
 
-def concat(name: str, a: TensorType, b: TensorType, y: TensorType) -> Layer:
+def concat(name: str, op: Concat, a: TensorType, b: TensorType, y: TensorType) -> Layer:
     """Two tensors side by side."""
     constants = {"positions": positions(y), "channels_a": a.channels, "channels_b": b.channels}
+    for part, factor, offset in zip("ab", *op.moves(2), strict=True):
+        constants |= {f"factor_{part}": factor, f"offset_{part}": offset}
     return Layer(name, "concat", "hwgen_join.h", y.shape, plain(y.codes_format), constants)
 
 
@@ -181,6 +183,6 @@ TEMPLATES: dict[type[Op], Template] = {
 
 JOINS: dict[type[Op], Callable[[str, Any, TensorType, TensorType, TensorType], Layer]] = {
     ops.Add: add,
-    ops.Concat: lambda name, op, a, b, y: concat(name, a, b, y),
+    ops.Concat: concat,
 }
 """The template of each operation of two inputs: (name, operation, types of both inputs and of the output)."""

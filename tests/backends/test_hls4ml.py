@@ -281,7 +281,7 @@ def images(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
 
 
 def branches(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
-    """A residual block, and its input beside it."""
+    """A residual block, of a difference, and its input, of another scale, beside it."""
     kind, act = TensorType((4, 4, 3), Int(4)), Int(4)
     window = ops.Window((3, 3), padding=(1, 1, 1, 1), pad=0)
     conv = MatVec(rng.integers(-3, 4, (3, 27)), Int(3))
@@ -290,9 +290,9 @@ def branches(rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
         Node("w", window, ("x",), "windows"),
         Node("c", conv, ("windows",), "sums"),
         Node("t", Thresholds(table, -8, act, (3.0,)), ("sums",), "acts"),
-        Node("add", ops.Add((3, 1), (act, act)), ("acts", "x"), "both"),
-        Node("steps", Thresholds(np.sort(rng.integers(-20, 20, (3, 15)), axis=1), -8, act), ("both",), "small"),
-        Node("beside", ops.Concat(), ("small", "x"), "y"),
+        Node("add", ops.Add((-3, 1), (act, act), (-1.0, 1.0)), ("acts", "x"), "both"),
+        Node("steps", Thresholds(np.sort(rng.integers(-20, 20, (3, 15)), axis=1), -8, act, (2.0,)), ("both",), "small"),
+        Node("beside", ops.Concat(Int(5), (2, 1), (0, 0)), ("small", "x"), "y"),
     ]
     return Graph("residual", (Value("x", kind),), tuple(nodes), ("y",)), rng.integers(-8, 8, (50, 4, 4, 3))
 

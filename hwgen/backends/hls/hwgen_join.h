@@ -22,7 +22,8 @@ void add(a_T a[CONFIG_T::n], b_T b[CONFIG_T::n], res_T res[CONFIG_T::n]) {
     }
 }
 
-// The channels of a, then those of b. CONFIG_T: positions, channels_a, channels_b.
+// The channels of a, then those of b: factor * code + offset of each. CONFIG_T: positions, channels_a, channels_b,
+// factor_a, factor_b, offset_a, offset_b.
 template <class a_T, class b_T, class res_T, typename CONFIG_T>
 void concat(a_T a[CONFIG_T::positions * CONFIG_T::channels_a], b_T b[CONFIG_T::positions * CONFIG_T::channels_b],
             res_T res[CONFIG_T::positions * (CONFIG_T::channels_a + CONFIG_T::channels_b)]) {
@@ -30,8 +31,10 @@ void concat(a_T a[CONFIG_T::positions * CONFIG_T::channels_a], b_T b[CONFIG_T::p
     for (int position = 0; position < CONFIG_T::positions; position++) {
         for (int channel = 0; channel < of_a + of_b; channel++) {
             #pragma HLS PIPELINE II=1
-            const res_T from_a = channel < of_a ? res_T(a[position * of_a + channel]) : res_T(0);
-            const res_T from_b = channel < of_a ? res_T(0) : res_T(b[position * of_b + channel - of_a]);
+            const a_T code_a = channel < of_a ? a[position * of_a + channel] : a_T(0);
+            const b_T code_b = channel < of_a ? b_T(0) : b[position * of_b + channel - of_a];
+            const res_T from_a = code_a * CONFIG_T::factor_a + CONFIG_T::offset_a;
+            const res_T from_b = code_b * CONFIG_T::factor_b + CONFIG_T::offset_b;
             res[position * (of_a + of_b) + channel] = channel < of_a ? from_a : from_b;
         }
     }
