@@ -127,10 +127,16 @@ def _activation(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) 
     activations.append_activation(chain, name, output, function, slope)
 
 
-def _dense(chain: Chain, node: OnnxNode, weight: Constant, transposed: bool, output: str) -> None:
-    """Append a Dense; `weight` has shape (in, out), or (out, in) if `transposed`."""
+def _check_numbers(node: OnnxNode, weight: Constant) -> None:
+    if not weight.value.size:
+        raise node.refused(f"its weights, of shape {weight.value.shape}, are none")
     if not np.isfinite(weight.value).all():
         raise node.refused("its weights hold NaN or infinity")
+
+
+def _dense(chain: Chain, node: OnnxNode, weight: Constant, transposed: bool, output: str) -> None:
+    """Append a Dense; `weight` has shape (in, out), or (out, in) if `transposed`."""
+    _check_numbers(node, weight)
     if weight.value.ndim != 2:
         raise node.refused(f"its weights have shape {weight.value.shape}, not that of a matrix")
     if weight.codes is None or weight.scale is None or weight.format is None:
@@ -206,8 +212,7 @@ def _conv(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> Non
     weight = given[1] if len(given) > 1 else None
     if given[0] is not None or weight is None:
         raise node.refused("its first operand must be the tensor and its second the weights")
-    if not np.isfinite(weight.value).all():
-        raise node.refused("its weights hold NaN or infinity")
+    _check_numbers(node, weight)
     if weight.codes is None or weight.scale is None or weight.format is None:
         raise node.refused("its weights are not quantized: no Quant node stands between them and this node")
     bias = given[2] if len(given) > 2 else None

@@ -47,6 +47,10 @@ MADE: dict[str, tuple[Callable[[Builder], str], str]] = {
         lambda b: b.op("Sub", start(b), "", name="bad"),
         "it reads the tensor and a constant, or several tensors",
     ),
+    "empty weights": (
+        lambda b: b.op("Conv", "x", b.quant(b.const(np.zeros((0, 3, 2))), 1.0, 4.0), name="bad"),
+        r"its weights, of shape \(0, 3, 2\), are none",
+    ),
     "no weights": (
         lambda b: b.op("Gemm", start(b), "", name="bad"),
         "its first operand must be the tensor and its second the weights",

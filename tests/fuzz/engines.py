@@ -1,0 +1,180 @@
+"""Two ways to run a network that was drawn: Amaranth's simulator, which starts at once, and the emitted Verilog."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from amaranth.hdl import Cat
+from amaranth.sim import Simulator
+
+from hwgen import gateware, golden
+from hwgen.flow import simulate, verify
+from hwgen.formats import Codes
+from hwgen.gateware.top import Accelerator
+from hwgen.ir import Beats, graph_from_json
+from hwgen.ops import OPS, cost
+from tests.fuzz.draw import Case
+from tests.fuzz.numbers import inputs
+from tests.gateware import bench, cells
+
+FRAMES = 6
+SETTLED = 32
+"""Frames after which the interval is the formula's, where FRAMES were too few."""
+
+
+class WrongError(AssertionError):
+    """Something that was promised does not hold."""
+
+
+def golden_codes(case: Case, frames: int, seed: int = 0) -> tuple[Codes, dict[str, Codes]]:
+    """Input codes, and those of every tensor; Raises WrongError where the golden model and the definitions differ."""
+    graph = case.graph
+    codes = inputs(graph.input_type, frames, np.random.default_rng((case.seed, seed)))
+    values = {graph.inputs[0].name: codes}
+    for node in graph.nodes:
+        values[node.output] = node.op.run(*(values[tensor] for tensor in node.inputs))
+        fmt = graph.types[node.output].codes_format
+        low, high = fmt.code_range
+        found = values[node.output]
+        if found.min() < low or found.max() > high or not fmt.is_number(found).all():
+            raise WrongError(f"{node.name}: codes {found.min()}..{found.max()} are not all numbers of {fmt.name}")
+    for name, found in golden.trace(graph, codes).items():
+        if not np.array_equal(found, values[name]):
+            raise WrongError(f"golden.trace of {name} differs from the operations' definitions")
+    if not np.array_equal(golden.run(graph, codes), values[graph.outputs[0]]):
+        raise WrongError("golden.run differs from the operations' definitions")
+    if graph_from_json(graph.to_json(), OPS).hash != graph.hash:
+        raise WrongError("the graph changes on its way through JSON")
+    return codes, values
+
+
+def in_amaranth(case: Case) -> None:
+    """The components in Amaranth's simulator: every node's codes, unstalled and stalled; latency and interval."""
+    with cells.modelled() if case.family == "xcup" else nullcontext():
+        rng = np.random.default_rng(case.seed)
+        codes, values = golden_codes(case, FRAMES)
+        starts, ends, made = _run(case, codes, values)
+        if ends[0] - starts[0] != made.latency:
+            raise WrongError(f"latency {ends[0] - starts[0]} measured, {made.latency} by the formula")
+        if _interval(ends) != made.interval:
+            many, wanted = golden_codes(case, SETTLED)
+            _, ends, made = _run(case, many, wanted)
+            if _interval(ends) != made.interval:
+                raise WrongError(f"interval {_interval(ends):g} measured, {made.interval} by the formula")
+        if case.wanted is not None and made.interval > case.wanted:
+            raise WrongError(f"interval {made.interval} of a folding that was chosen for {case.wanted}")
+        if case.folding and cost.slowest_unit(case.graph, case.folding) > made.interval:
+            raise WrongError(f"interval {made.interval}, and the slowest matrix unit takes longer")
+        for _ in range(2):
+            valid, ready = (float(p) for p in rng.choice([0.15, 0.4, 0.7, 0.95, 1.0], 2))
+            few = {name: each[:3] for name, each in values.items()}
+            _run(case, codes[:3], few, valid, ready, int(rng.integers(1 << 30)))
+
+
+def _interval(ends: list[int]) -> float:
+    half = len(ends) // 2
+    return (ends[-1] - ends[half]) / (len(ends) - 1 - half)
+
+
+def _run(
+    case: Case, codes: Codes, values: dict[str, Codes], valid: float = 1.0, ready: float = 1.0, seed: int = 0
+) -> tuple[list[int], list[int], Accelerator]:
+    """Clocks of each frame's first beat in and last beat out; WrongError where a stream is not what it should be."""
+    made, stages = gateware.accelerator_of(case.graph, case.folding, case.family)
+    tensors = {node.name: node.output for node in case.graph.nodes}
+    watched = {}
+    for stage, (_, part) in zip(stages, made.components, strict=True):
+        if stage.node is not None:
+            watched[stage.node] = _Watch(stage.node, stage.output, part.component.o, values[tensors[stage.node]])
+    streams = list(watched.values())
+    told = f"valid {valid}, ready {ready}, seed {seed}"
+    source = bench._beats(codes.reshape(len(codes), -1), made.input)
+    total = len(codes) * made.output.beats
+    limit = 4000 + 20 * len(codes) * (made.interval + made.latency) / (valid * ready)
+    rng = np.random.default_rng(seed)
+    taken: list[int] = []
+    end = streams[-1]
+
+    async def run(ctx) -> None:
+        cycle, offered, after = 0, False, 0
+        ports = [port for stream in streams for port in stream.ports]
+        while end.beat < total or after < 20:
+            after += end.beat >= total
+            offered = len(taken) < len(source) and (offered or rng.random() < valid)
+            ctx.set(made.i.valid, offered)
+            if offered:
+                ctx.set(made.i.payload, source[len(taken)])
+            ctx.set(made.o.ready, rng.random() < ready)
+            _, _, can, *seen = await ctx.tick().sample(made.i.ready, *ports)
+            for n, stream in enumerate(streams):
+                stream.see(cycle, *seen[2 * n : 2 * n + 2])
+            if offered and can:
+                taken.append(cycle)
+                offered = False
+            cycle += 1
+            if cycle > limit:
+                raise WrongError(f"it stands still after {end.beat} of {total} beats; {told}")
+
+    simulator = Simulator(made)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(run)
+    try:
+        simulator.run()
+        for stream in streams:
+            stream.check()
+    except WrongError as error:
+        raise WrongError(f"{error}; {told}") from error
+    return taken[:: made.input.beats], end.moved[made.output.beats - 1 :: made.output.beats], made
+
+
+class _Watch:
+    """One stream: its beats are compared with what they should be."""
+
+    def __init__(self, name: str, beats: Beats, stream, codes: Codes):
+        self.name, self.beats = name, beats
+        self.ports = (Cat(stream.valid, stream.ready), stream.payload.as_value())
+        self.want = [int.from_bytes(word, "little") for word in self._words(codes)]
+        self.beat, self.moved = 0, []
+        self.waiting: int | None = None
+
+    def _words(self, codes: Codes) -> list[bytes]:
+        size = self.beats.bytes_per_beat
+        data = self.beats.pack(codes.reshape(len(codes), -1))
+        return [data[n : n + size] for n in range(0, len(data), size)]
+
+    def see(self, cycle: int, shake: int, payload: int) -> None:
+        valid, ready = shake & 1, shake >> 1
+        if self.waiting is not None and (not valid or payload != self.waiting):
+            raise WrongError(f"{self.name}: beat {self.beat} changed or went away while it waited")
+        self.waiting = payload if valid and not ready else None
+        if not (valid and ready):
+            return
+        if self.beat >= len(self.want):
+            raise WrongError(f"{self.name} gives a beat too many")
+        bits, place = self.beats.data_bits, self.beat % self.beats.beats
+        marks = (place == 0) | (place == self.beats.beats - 1) << 1
+        if payload >> bits != marks:
+            raise WrongError(f"{self.name}: beat {place} of a frame has last, first = {payload >> bits:02b}")
+        got, want = payload & ((1 << bits) - 1), self.want[self.beat]
+        if got != want:
+            raise WrongError(f"{self.name}: beat {self.beat} is {got:#x}, not {want:#x}")
+        self.beat += 1
+        self.moved.append(cycle)
+
+    def check(self) -> None:
+        if self.beat != len(self.want):
+            raise WrongError(f"{self.name} gave {self.beat} beats, not {len(self.want)}")
+
+
+def in_verilator(case: Case, folder: Path) -> None:
+    """The emitted Verilog in Verilator, as `hwgen verify` runs it, under random stalls."""
+    rng = np.random.default_rng(case.seed)
+    codes, values = golden_codes(case, SETTLED)
+    design = gateware.build(case.graph, case.folding, case.family)
+    stalls = [
+        simulate.Run(float(rng.choice([0, 0.2, 0.5, 0.8])), float(rng.choice([0, 0.2, 0.5, 0.8])), int(seed))
+        for seed in rng.integers(1, 1 << 30, 4)
+    ]
+    verify.verify(case.graph, design, codes, folder, expected=values, runs=(simulate.Run(), *stalls), timeout=300)
