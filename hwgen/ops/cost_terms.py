@@ -23,28 +23,36 @@ from hwgen.tools.resources import Family
 
 
 @dataclass(frozen=True)
+class Cells:
+    """Memory cells of `luts` LUTs, which hold `bits` bits of `words` words, or fewer bits of up to `deepest` words, and
+    synthesis' cost of one."""
+
+    words: int
+    bits: int
+    deepest: int
+    luts: int
+    cost: int
+
+
+@dataclass(frozen=True)
 class Device:
-    """rom: bits of a ROM in one LUT. ram: (words, bits, LUTs) of a memory in LUTs that is read apart from writing;
-    single: the same of one that has one address for both, of a power of two of words, or None where it is no less.
-    block: LUTs of a memory above which synthesis takes a block. by_bits: whether it counts of a memory's cells only the
-    bits that are used.
-    """
+    """rom: bits of a ROM in one LUT. ram: cells of a memory that is read apart from writing; single: of one that has
+    one address for both. by_bits: whether synthesis counts only those bits of a cell that are used."""
 
     rom: int
-    ram: tuple[int, int, int]
-    single: tuple[int, int, int] | None
-    block: int
+    ram: Cells
+    single: Cells
     by_bits: bool
 
 
-# Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt and brams_16kd.txt; lutrams_xcu.txt and
-# brams_xc4v.txt.
-_ECP5 = Device(16, (16, 4, 6), None, 192, by_bits=False)
-_XCUP = Device(64, (32, 14, 8), (32, 16, 8), 64, by_bits=True)
+# Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt; lutrams_xcu.txt.
+_DPR16X4 = Cells(16, 4, 16, 6, 4)
+_ECP5 = Device(16, _DPR16X4, _DPR16X4, by_bits=False)
+_XCUP = Device(64, Cells(32, 14, 64, 8, 16), Cells(32, 16, 512, 8, 16), by_bits=True)
 DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": _XCUP}
 
-BITS = math.lcm(4, 14, 16)
-"""A number of bits that fills the cells of all of them."""
+BLOCK_COST = 128
+"""Yosys' cost of a block RAM of 18 kbit."""
 
 SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
 """Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
@@ -67,10 +75,12 @@ def memory(width: int, depth: int, family: Family, *, single: bool = False) -> t
 
     single: whether it has one address for both.
     """
-    device, luts = DEVICES[family], memory_luts(width, depth, family, single=single)
-    weighed = memory_luts(BITS * width, depth, family, single=single) / BITS if device.by_bits else luts
-    if weighed < device.block * blocks_of(width, depth)[0]:
-        return Term(luts, width), 0
+    cells = cells_of(family, single=single)
+    rows, row = -(-depth // cells.deepest), cells_of_row(width, depth, cells)
+    weighed = rows * cells.cost * (row if DEVICES[family].by_bits else math.ceil(row))
+    blocks, beside = blocks_of(width, depth)
+    if weighed + choice(width, rows) < blocks * BLOCK_COST + choice(width, beside):
+        return Term(rows * math.ceil(row) * cells.luts, width), 0
     return blocks_chosen(width, depth)
 
 
@@ -89,19 +99,31 @@ def blocks_chosen(width: int, depth: int) -> tuple[Term, int]:
 
 def memory_luts(width: int, depth: int, family: Family, *, single: bool = False) -> int:
     """LUTs of a memory that is written and read, whatever its size."""
-    device = DEVICES[family]
-    if single and device.single:
-        words, bits, luts = device.single
-        return luts * -(-width * (1 << (-(-depth // words) - 1).bit_length()) // bits)
-    words, bits, luts = device.ram
-    return luts * -(-width // bits) * -(-depth // words)
+    cells = cells_of(family, single=single)
+    return -(-depth // cells.deepest) * math.ceil(cells_of_row(width, depth, cells)) * cells.luts
+
+
+def cells_of(family: Family, *, single: bool) -> Cells:
+    return DEVICES[family].single if single else DEVICES[family].ram
+
+
+def cells_of_row(width: int, depth: int, cells: Cells) -> float:
+    """Cells side by side that hold as many words as they can: of twice the words they hold half the bits."""
+    deep = 1 << (-(-min(depth, cells.deepest) // cells.words) - 1).bit_length()
+    return width * deep / cells.bits
+
+
+def choice(width: int, rows: int) -> float:
+    """Yosys' cost of a choice between so many words."""
+    return width * (rows - 1) / 2
 
 
 def blocks_of(width: int, depth: int) -> tuple[int, int]:
-    """(the fewest blocks of 18 kbit, words that stand side by side in them, among which LUTs choose)."""
+    """(blocks of 18 kbit, words that stand side by side in them, among which LUTs choose), as synthesis weighs them."""
     shapes = [(36 >> n, 512 << n) for n in range(6)]
     found = ((-(-depth // deep), wide) for wide, deep in shapes)
-    return min((-(-rows * width // wide), rows) for rows, wide in found)
+    packed = ((-(-rows * width // wide), rows) for rows, wide in found)
+    return min(packed, key=lambda one: one[0] * BLOCK_COST + choice(width, one[1]))
 
 
 def tree(terms: int, bits: float, growth: float = 1) -> Term:
