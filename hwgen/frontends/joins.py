@@ -8,7 +8,7 @@ from typing import Any
 
 from hwgen.frontends.chain import Chain, Refuse
 from hwgen.frontends.slices import on_channels
-from hwgen.ops import Add, Concat, Multiply
+from hwgen.ops import Add, Concat, Multiply, Reshape, Upsample
 
 VERBS = {Add: "adds", Multiply: "multiplies"}
 
@@ -16,12 +16,32 @@ VERBS = {Add: "adds", Multiply: "multiplies"}
 def append_lanewise(
     op: Add | Multiply, chain: Chain, name: str, output: str, tensors: Sequence[str], refuse: Refuse
 ) -> None:
-    """The sum or product of tensors of one shape; `tensors` are names of the network being read."""
+    """The sum or product of tensors of one shape, or of images and one pixel for all of theirs; `tensors` are names of
+    the network being read."""
     places = [chain.places[tensor] for tensor in tensors]
+    images = [place.shape for place in places if place.layout == "image"]
+    if images:
+        rows, columns = (max(shape[axis] for shape in images) for axis in (0, 1))
+        names = [f"{name}.{number}" for number in range(len(tensors))]
+        for tensor, spread in zip(tensors, names, strict=True):
+            _spread(chain, tensor, spread, (rows, columns))
+        tensors = names
+        places = [chain.places[tensor] for tensor in tensors]
     shapes = [place.shape for place in places]
     if len(set(shapes)) > 1 and len({place.layout for place in places}) == 1:
         raise refuse(f"it {VERBS[type(op)]} tensors of different shapes: {', '.join(map(str, shapes))}")
     chain.join(name, op, output, tensors, refuse)
+
+
+def _spread(chain: Chain, tensor: str, name: str, size: tuple[int, int]) -> None:
+    """Keep `tensor` as `name`, as an image of `size` (rows, columns) if it is one pixel, whatever its layout."""
+    chain.take(tensor)
+    if chain.layout == "plain" and chain.shape[1:] == (1, 1):
+        chain.append(f"{name}.pixel", Reshape((1, 1, chain.shape[0])), f"{name}.pixel")
+        chain.layout = "image"
+    if chain.layout == "image" and chain.shape[:2] == (1, 1) != size:
+        chain.append(f"{name}.spread", Upsample(size), f"{name}.spread")
+    chain.keep(name)
 
 
 def append_concat(chain: Chain, name: str, output: str, tensors: Sequence[str], axis: int, refuse: Refuse) -> None:

@@ -192,3 +192,26 @@ def test_differences_factors_and_constants() -> None:
     found = [node.op.factors for node in frozen.nodes if isinstance(node.op, Add)]
     assert len(found) == 3
     assert all(any(factor < 0 for factor in factors) for factors in found)
+
+
+def excited(self: Any, x: Any) -> Any:
+    """Channels weighed by what the mean of the whole image says, and shifted by the mean of that."""
+    x = self.act(self.stem(x))
+    mean = self.act(self.pool(x))
+    gate = self.gate(self.fc(mean.flatten(1)))
+    x = self.wide(x * gate.view(gate.shape[0], -1, 1, 1))
+    return self.last(self.act(x + self.wide(self.pool(x))))
+
+
+def test_one_pixel_meets_whole_images() -> None:
+    gate = qnn.QuantSigmoid(bit_width=4, return_quant_tensor=True)
+    layers = {"stem": conv(2, 4, 1), "pool": nn.AdaptiveAvgPool2d(1), "gate": gate, "last": conv(4, 3, 1)}
+    module = Forward(
+        excited,
+        act=act(),
+        wide=act(6),
+        fc=qnn.QuantLinear(4, 4, bias=False, weight_bit_width=4),
+        **layers,
+    )
+    frozen = agrees(module, 2, 3, 4)
+    assert [node.op.kind for node in frozen.nodes].count("Upsample") == 2

@@ -53,14 +53,18 @@ JOINS_REFUSED: dict[str, tuple[Callable[[Builder, str], str], str]] = {
         "it adds tensors of different shapes",
     ),
     "order": (
-        lambda b, x: b.op("Add", b.op("Reshape", x, b.const(np.array([-1, 6, 1, 1]))), pooled(b, x), name="bad"),
+        lambda b, x: b.op("Add", b.op("Reshape", x, b.const(np.array([-1, 2, 3, 1]))), pooled(b, x), name="bad"),
         "what it reads differs in the order of its numbers",
+    ),
+    "images": (
+        lambda b, x: b.op("Add", pooled(b, x, (2, 3, 1)), pooled(b, x, (2, 1, 3)), name="bad"),
+        "it adds tensors of different shapes",
     ),
 }
 
 
-def pooled(b: Builder, x: str) -> str:
-    return b.op("MaxPool", b.op("Reshape", x, b.const(np.array([-1, 6, 1, 1]))), kernel_shape=[1, 1])
+def pooled(b: Builder, x: str, shape: tuple[int, ...] = (6, 1, 1)) -> str:
+    return b.op("MaxPool", b.op("Reshape", x, b.const(np.array([-1, *shape]))), kernel_shape=[1, 1])
 
 
 @pytest.mark.parametrize("case", JOINS_REFUSED)

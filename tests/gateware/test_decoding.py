@@ -5,7 +5,7 @@ import pytest
 
 from hwgen import ops
 from hwgen.errors import HwgenError
-from hwgen.formats import get
+from hwgen.formats import Blocked, get
 from hwgen.gateware.decoding import Decode
 from hwgen.ir import TensorType
 from tests.gateware.bench import check, random_codes
@@ -24,9 +24,9 @@ def test_codes_are_what_they_are_worth(name, rng):
     check(lambda: Decode(op, x, 3), op.run(codes), codes, STALLS)
 
 
-@pytest.mark.parametrize("name", ["mxint8", "mxfp8e5m2"])
-def test_blocks_are_what_they_are_worth(name, rng):
-    x = TensorType((16,), blocked(name))
+@pytest.mark.parametrize("fmt", [blocked("mxint8"), blocked("mxfp8e5m2"), Blocked(get("fp4ue5m3"))], ids=str)
+def test_blocks_are_what_they_are_worth(fmt, rng):
+    x = TensorType((16,), fmt)
     codes = x.encode(numbers((6, 16), rng))
     op = ops.Decode(x.format)
     np.testing.assert_array_equal(op.infer(x).decode(op.run(codes)), x.decode(codes))

@@ -38,8 +38,17 @@ def hourglass(rng):
     return net.graph(net.dense("fc", side, 3))
 
 
+def excited(rng):
+    """An image times what its own mean says: the whole of it waits."""
+    net = Net(TensorType((3, 2, 2), U2), rng)
+    value = net.conv("value", "x", 4, 1)
+    mean = net.add("mean", ops.Pool("sum", 6), net.add("whole", ops.Window((3, 2)), value))
+    gate = net.add("spread", ops.Upsample((3, 2)), net.conv("gate", net.steps("small", mean), 4, 1))
+    return net.graph(net.dense("fc", net.steps("out", product(net, "times", value, gate)), 2))
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [gated, hourglass], ids=["gated", "hourglass"])
+@pytest.mark.parametrize("make", [gated, hourglass, excited], ids=["gated", "hourglass", "excited"])
 def test_networks_keep_their_codes_and_times(make, rng):
     graph = make(rng)
     codes = random_codes(graph.input_type.format, (3, graph.input_type.size), rng)
