@@ -14,13 +14,14 @@ from hwgen.passes.joins import affine_behind_joins
 from hwgen.passes.lower import absorb_bias, affine_behind_dense, lower_dense
 from hwgen.passes.reorder import copy_over_forks, order_slices, reorder
 from hwgen.passes.requantize import absorb_requantizers
-from hwgen.passes.tidy import tidy
+from hwgen.passes.tidy import merge_quantizers, tidy
 from hwgen.passes.ties import Comparison, Tie, explain
 from hwgen.passes.transposes import absorb_transposes
 from hwgen.passes.verify import verify
 
 PIPELINE: tuple[Callable[..., Graph], ...] = (
     tidy,
+    merge_quantizers,
     order_upsamples,
     order_pools,
     absorb_transposes,
@@ -81,6 +82,7 @@ __all__ = [
     "explain",
     "freeze",
     "lower_dense",
+    "merge_quantizers",
     "order_pools",
     "order_slices",
     "order_upsamples",

@@ -22,6 +22,26 @@ def tidy(graph: Graph) -> Graph:
     return rebuilt(graph, kept)
 
 
+def merge_quantizers(graph: Graph) -> Graph:
+    """The same function with one quantizer for all equal ones that read one tensor; stage "imported" in and out.
+
+    Layers that quantize their inputs themselves do so with equal ones where branches start.
+    """
+    first: dict[tuple[object, ...], str] = {}
+    same: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(same.get(tensor, tensor) for tensor in node.inputs))
+        op = node.op
+        if isinstance(op, Quantize):
+            key = node.inputs, op.format, op.scale, op.zero_point, op.rounding
+            same[node.output] = first.setdefault(key, node.output)
+            if same[node.output] != node.output:
+                continue
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes), outputs=tuple(same.get(tensor, tensor) for tensor in graph.outputs))
+
+
 def _one_scale(op: Op) -> Op:
     if isinstance(op, Quantize) and len(op.scale) > 1 and uniform(op.scale) is not None:
         return replace(op, scale=op.scale[:1])

@@ -162,6 +162,15 @@ def test_images_that_no_weights_turn_are_refused() -> None:
             freeze(net.graph(out))
 
 
+def test_equal_quantizers_of_one_tensor_are_one() -> None:
+    net = Net()
+    left, right, other = (net.add(Quantize(U4, (scale,)), "x") for scale in (0.25, 0.25, 0.25))
+    out = net.add(Add(), net.dense(left), net.add(Multiply(), net.add(Quantize(U4), net.dense(right)), other))
+    frozen = freeze(net.graph(out))
+    np.testing.assert_array_equal(golden.predict(frozen, inputs()), net.run(inputs(), out))
+    assert frozen.inputs[0].name == left
+
+
 def test_factors_of_channels_ahead_of_a_sum_are_refused() -> None:
     net = Net()
     start = net.add(Quantize(U4, (0.25,)), "x")
