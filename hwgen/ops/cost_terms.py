@@ -79,7 +79,7 @@ def memory(width: int, depth: int, family: Family, *, single: bool = False) -> t
     rows, row = -(-depth // cells.deepest), cells_of_row(width, depth, cells)
     weighed = rows * cells.cost * (row if DEVICES[family].by_bits else math.ceil(row))
     blocks, beside = blocks_of(width, depth)
-    if weighed + choice(width, rows) < blocks * BLOCK_COST + choice(width, beside):
+    if weighed + choice(width, rows) <= blocks * BLOCK_COST + choice(width, beside):
         return Term(rows * math.ceil(row) * cells.luts, width), 0
     return blocks_chosen(width, depth)
 
