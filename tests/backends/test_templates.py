@@ -115,7 +115,7 @@ def grouped(
     reads = None if isinstance(xf, Int) else xf
     size = 9 * channels
     op = ops.Grouped(numbers(wf, (8, size)), wf, rng.integers(-9, 9, 8), (1.0,), reads, multiplier, groups=4, taps=9)
-    return chain("d", TensorType((3, 4 * size), xf), ("d", op)), numbers(xf, (40, 3, 4 * size), 3)
+    return chain("d", TensorType((3, 4 * size), xf), ("a", op)), numbers(xf, (40, 3, 4 * size), 3)
 
 
 def grouped_blocks(channels: int, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
@@ -123,7 +123,7 @@ def grouped_blocks(channels: int, rng: np.random.Generator) -> tuple[Graph, np.n
     wf, xf = blocked("mxfp4"), blocked("mxint8")
     codes = in_blocks(wf, (16, channels), rng).reshape(8, -1)
     op = ops.Grouped(codes, wf, rng.integers(-99, 99, 8), (1.0,), xf, groups=4, taps=2)
-    return chain("d", TensorType((2, 8 * channels), xf), ("d", op)), in_blocks(xf, (40, 2, 8 * channels), rng)
+    return chain("d", TensorType((2, 8 * channels), xf), ("a", op)), in_blocks(xf, (40, 2, 8 * channels), rng)
 
 
 def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
