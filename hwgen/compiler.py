@@ -168,12 +168,12 @@ class Accelerator:
         low, high = fmt.code_range
         shape = (16 if frames is None else frames, *self.graph.input_type.shape)
         codes = np.random.default_rng(seed).integers(low, high, shape, endpoint=True)
+        codes = np.where(fmt.is_number(codes), codes, 0)
         if isinstance(fmt, Blocked):
             # The numbers of a block have the scale of its first one.
             first = np.arange(shape[-1]) // fmt.block.size * fmt.block.size
-            elements = np.where(fmt.is_number(codes), fmt.elements(codes), 0)
-            return fmt.join(fmt.scales(codes)[..., first], elements)
-        return np.where(fmt.is_number(codes), codes, 0)
+            return fmt.join(fmt.scales(codes)[..., first], fmt.elements(codes))
+        return codes
 
     def simulate(self, x: npt.ArrayLike) -> Codes:
         """Output codes (frames, *shape) of the emitted Verilog in Verilator; `x` as in `golden.run`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 from hwgen.formats import Blocked, Minifloat
@@ -219,7 +220,8 @@ def _blocks(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     weight = fmt.block.element if isinstance(fmt, Blocked) else fmt
     rows, macs = op.weight.size // (fold.pe * fold.simd), fold.pe * fold.simd
     acc = op.infer(x).codes_format.bits
-    shift = sum(f.block.scale.bits for f in (x.format, fmt) if isinstance(f, Blocked))
+    scales = [f.block.scale for f in (x.format, fmt) if isinstance(f, Blocked)]
+    shift = sum(scale.exponent_bits for scale in scales)
     weights, blocks = rom(macs * weight.bits, rows, family)
     width = product_width(element, weight)[1]
     # Significands are multiplied, and products shifted by what the exponents of both elements add up to.
@@ -228,12 +230,20 @@ def _blocks(op: MatVec, x: TensorType, fold: Fold, family: Family) -> Terms:
     if op.accumulator == "fp32":
         bits = product_width(element, weight, x.format.block.size)[1]
         moved = Term(max(bits, 27) * (max(bits, 27).bit_length() + 3) + FP32_ADD_LUTS, bits + 90)
+    # Significands of scales with a mantissa are multiplied in LUTs, their product and the sum in a multiplier block.
+    factors = [scale.significand_bits for scale in scales if scale.mantissa_bits]
+    dsps = fold.pe * multipliers(width + fold.simd.bit_length(), sum(factors), family) if factors else 0
+    scaled = Term(math.prod(factors) + 8, 4 * sum(factors))
+    if factors and isinstance(fmt, Blocked):
+        stored, more = rom(fold.pe * fmt.block.scale.bits, rows, family)
+        weights, blocks = weights + stored, blocks + more
     parts = {
         "weights": weights,
+        **({"scaled": scaled.times(fold.pe)} if factors else {}),
         "products": Term(1.5 * element.significand_bits * weight.significand_bits, width / 2).times(macs),
         "aligned": Term(width * steps / 2).times(macs),
         "tree": tree(fold.simd, width).times(fold.pe),
         "moved": moved.times(fold.pe),
         "unit": Term(45, 50 + 3 * element.bits * fold.simd),
     }
-    return Terms("matvec_fp32" if op.accumulator == "fp32" else "matvec_blocks", parts, blocks)
+    return Terms("matvec_fp32" if op.accumulator == "fp32" else "matvec_blocks", parts, blocks, dsps)

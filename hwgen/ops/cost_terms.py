@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from hwgen.formats import Blocked, Minifloat
+from hwgen.formats.block_steps import positive
 from hwgen.ir import TensorType
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_fit import Term, Terms
@@ -180,6 +181,8 @@ def fix(op: Fix, lanes: int) -> Terms:
 def block_quantize(op: BlockQuantize, x: TensorType, lanes: int, family: Family) -> Terms:
     """A delay of a block, the search for its greatest number, and a shifter and an encoder a lane."""
     width, element = x.codes_format.bits, op.format.block.element
+    if not op.format.block.power_scale:
+        return _scaled_quantize(op, width, lanes, family)
     steps = max(1, (width - 1).bit_length())
     shifter = width * min(steps, op.format.block.scale.bits)
     queue, blocks = rom(width * lanes, 2 * op.format.block.size // lanes, family)
@@ -189,6 +192,26 @@ def block_quantize(op: BlockQuantize, x: TensorType, lanes: int, family: Family)
         "search": Term(width * (steps + 2) + 40, 2 * width + 60),
     }
     return Terms("block_quantize", parts, blocks)
+
+
+def _scaled_quantize(op: BlockQuantize, width: int, lanes: int, family: Family) -> Terms:
+    """As `block_quantize`, with comparisons: of magnitudes with each other, of the greatest with where scales begin, of
+    each with where elements do. What a bit takes was read off synthesis of 1 to 8 lanes of 24 to 37 bits."""
+    block = op.format.block
+    steps, levels = max(1, (width - 1).bit_length()), len(positive(block))
+    significand = block.scale.mantissa_bits + 1
+    bound = significand + block.element.bits + 1
+    # The queue's beats lie in rows of 16, or of 64.
+    beats = 2 * block.size // lanes + 2
+    stored, bit = (-(-beats // 64) / 2, 1.0) if family == "xcup" else (2 * -(-beats // 16), 1.7)
+    parts = {
+        "lanes": Term(bit * (width * (3 + block.scale.exponent_bits / 2) + levels * bound), 2 * width + 16).times(
+            lanes
+        ),
+        "queue": Term(bit * stored * (width * lanes + 2), width * lanes),
+        "search": Term(bit * (width * (steps + 2) / 2 + (3 << significand)), 2 * width + 105),
+    }
+    return Terms("block_scaled", parts)
 
 
 def thresholds(op: Thresholds, x: TensorType, lanes: int, family: Family) -> Terms:

@@ -8,7 +8,8 @@ import pytest
 from hwgen.formats import Blocked, Int, get
 from hwgen.formats.definition import encode_scaled_block
 from hwgen.ir import TensorType
-from hwgen.ops import BlockQuantize
+from hwgen.ops import BlockQuantize, cost_fit, cost_terms
+from hwgen.tools.resources import Family
 
 NAMES = ["nvfp4", "nvint4", "fp4ue5m3", "int4ue5m3", "block<e3m2,ue3m1b4,8>"]
 
@@ -47,3 +48,20 @@ def test_steps_in_fp32_give_the_same_codes(name: str, lsb: int) -> None:
     fmt = Blocked(get(name).bare)
     x = numbers(24, 16)
     np.testing.assert_array_equal(BlockQuantize(fmt, lsb).run(x), fmt.encode(np.ldexp(x.astype(np.float32), lsb)))
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "bits", "lanes", "luts", "flops"),
+    [
+        ("ecp5", "nvfp4", 37, 1, 1197, 306),
+        ("ecp5", "nvint4", 24, 2, 1207, 347),
+        ("ecp5", "nvfp4", 33, 8, 4286, 1083),
+        ("xcup", "nvfp4", 29, 4, 1067, 548),
+    ],
+)
+def test_estimates_are_near_what_yosys_made(
+    family: Family, name: str, bits: int, lanes: int, luts: int, flops: int
+) -> None:
+    op = BlockQuantize(Blocked(get(name).bare), 15 - bits)
+    found = cost_fit.cost(cost_terms.block_quantize(op, TensorType((32,), Int(bits)), lanes, family), family)
+    assert (found.lut, found.ff) == (pytest.approx(luts, rel=0.06), pytest.approx(flops, rel=0.06))
