@@ -25,13 +25,12 @@ def thresholds_kernel(op: Thresholds, x: TensorType, carrier: Kind) -> Kernel:
     slope, offset = (np.tile(part, across) for part in line)
 
     def kernel(value: Carrier) -> Carrier:
-        rows = value.reshape(-1, len(slope)) if across > 1 else value
-        rows *= slope
-        rows += offset
-        np.floor(rows, out=rows)
-        return np.clip(rows, first, last, out=rows).reshape(value.shape)
+        value *= slope
+        value += offset
+        np.floor(value, out=value)
+        return np.clip(value, first, last, out=value)
 
-    return kernel
+    return kernel if across == 1 else lambda value: kernel(value.reshape(-1, len(slope))).reshape(value.shape)
 
 
 def _table_kernel(op: Thresholds, x: TensorType, carrier: Kind) -> Kernel:

@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a run, the type that carries their integers, and the numbers of one frame's largest tensor."""
+    """The steps of a run, the type that carries their integers, and the most numbers of a frame that a step writes."""
 
     steps: tuple[Step, ...]
     carrier: Kind
@@ -69,7 +69,8 @@ def plan(graph: Graph, every: bool = False) -> Plan:
             left[tensor] -= 1
             inputs.append((tensor, left[tensor] > 0))
         steps.append(Step(kernel, tuple(inputs), last.output))
-    return Plan(tuple(steps), carrier, max(kind.size for kind in graph.types.values()))
+    written = [graph.inputs[0].name, *(step.output for step in steps)]
+    return Plan(tuple(steps), carrier, max(graph.types[name].size for name in written))
 
 
 def _keeping(kernel: Kernel) -> Kernel:

@@ -34,14 +34,15 @@ def matvec_kernel(op: MatVec, x: TensorType, carrier: Kind, own: Kind) -> Kernel
     packed = packed_columns(weight, reach, EXACT[own])
     matrix = _matrix(packed[0] if packed else weight.T, own)
 
-    def sums(operand: Carrier) -> Carrier:
+    def sums(value: Carrier) -> Carrier:
+        operand = read(value)
         # One product of two matrices, whatever the axes in front of the channels.
         out: Carrier = operand.reshape(-1, len(matrix)) @ matrix
         if packed:
             out = unpacked(out, packed[1], len(weight))
         return out.reshape(*operand.shape[:-1], len(weight))
 
-    return _biased(lambda value: sums(read(value)), bias, own, carrier)
+    return _biased(sums, bias, own, carrier)
 
 
 def convolves(op: MatVec, own: Kind) -> bool:
@@ -61,12 +62,13 @@ def convolution_kernel(window: Window, op: MatVec, x: TensorType, carrier: Kind,
 
 def _biased(sums: Kernel, bias: Codes, own: Kind, carrier: Kind) -> Kernel:
     """What `sums` makes of codes, on `own`, and the bias, on `carrier`."""
-    offset = bias.astype(own) if bias.any() else None
+    if own is carrier and not bias.any():
+        return sums
+    offset = bias.astype(own)
 
     def kernel(value: Carrier) -> Carrier:
         out: Carrier = sums(value)
-        if offset is not None:
-            out += offset
+        out += offset
         return out.astype(carrier, copy=False)
 
     return kernel
