@@ -75,7 +75,7 @@ def measure(families: list[Family], kinds: list[str]) -> None:
         rows = []
         for number, case in enumerate(cases.cases(family)):
             if kinds and case["kind"] not in kinds:
-                rows += [known[json.dumps(case)]] * (json.dumps(case) in known)
+                rows += [row for row in [known.get(json.dumps(case))] if row]
                 continue
             made = Component(f"n{number}", str(case["kind"]), None, to_rtlil(parts.component(case, family), "unit"))
             size = components.synthesise([made], family, CACHE, workers=1).parts[0].resources

@@ -7,8 +7,9 @@ from dataclasses import replace
 from hwgen.ir import Fold, TensorType
 from hwgen.ops.cost_fit import Term, Terms
 from hwgen.ops.cost_matvec import FLAGS, matvec, partial_products, stores_codes
+from hwgen.ops.cost_memory import memory, rom
 from hwgen.ops.cost_rules import grid_bits, products_of, weight_bits
-from hwgen.ops.cost_terms import SMALL_PRODUCT, decoding, memory, multipliers, rom, tree
+from hwgen.ops.cost_terms import SMALL_PRODUCT, decoding, multipliers, tree
 from hwgen.ops.grouped import Grouped
 from hwgen.tools.resources import Family
 

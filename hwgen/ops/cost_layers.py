@@ -13,6 +13,7 @@ from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_fit import Term, Terms, add_up, amount, cost
 from hwgen.ops.cost_grouped import grouped
 from hwgen.ops.cost_matvec import matvec
+from hwgen.ops.cost_memory import image_rows, rom
 from hwgen.ops.cost_rules import (
     BLOCK_LUTS,
     LUT_PRODUCT,
@@ -26,7 +27,6 @@ from hwgen.ops.cost_rules import (
     signed_digits,
     wants_block_ram,
 )
-from hwgen.ops.cost_terms import rom
 from hwgen.ops.cost_window import row_buffer
 from hwgen.ops.decode import Decode
 from hwgen.ops.fix import Fix
@@ -138,7 +138,7 @@ def _upsample(op: Upsample, x: TensorType, lanes: int, family: Family) -> Terms:
     buffer = row_buffer(op, x, lanes)
     counts = (*op.factors, *x.shape[:2], x.channels // lanes)
     steps, place = sum((count - 1).bit_length() for count in counts), max(1, (buffer.depth - 1).bit_length())
-    rows, blocks = cost_terms.image_rows(cost_terms.word(x, lanes), buffer.depth, family)
+    rows, blocks = image_rows(cost_terms.word(x, lanes), buffer.depth, family)
     return Terms("upsample", {"rows": rows, "unit": Term(5 + 6 * steps, 4 + 2 * steps + 3.3 * place)}, blocks)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,7 +13,7 @@ from hwgen.formats.block_steps import positive
 from hwgen.ir import TensorType
 from hwgen.ops.block_quantize import BlockQuantize
 from hwgen.ops.cost_fit import Term, Terms
-from hwgen.ops.cost_rules import wants_block_ram
+from hwgen.ops.cost_memory import image_rows, memory, rom
 from hwgen.ops.cost_window import line_buffer
 from hwgen.ops.fix import Fix
 from hwgen.ops.requantize import Requantize
@@ -22,109 +21,11 @@ from hwgen.ops.thresholds import Thresholds
 from hwgen.ops.window import Pool, Window
 from hwgen.tools.resources import Family
 
-
-@dataclass(frozen=True)
-class Cells:
-    """Memory cells of `luts` LUTs, which hold `bits` bits of `words` words, or fewer bits of up to `deepest` words, and
-    synthesis' cost of one."""
-
-    words: int
-    bits: int
-    deepest: int
-    luts: int
-    cost: int
-
-
-@dataclass(frozen=True)
-class Device:
-    """rom: bits of a ROM in one LUT. ram: cells of a memory that is read apart from writing; single: of one that has
-    one address for both. by_bits: whether synthesis counts only those bits of a cell that are used."""
-
-    rom: int
-    ram: Cells
-    single: Cells
-    by_bits: bool
-
-
-# Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt; lutrams_xcu.txt.
-_DPR16X4 = Cells(16, 4, 16, 6, 4)
-_ECP5 = Device(16, _DPR16X4, _DPR16X4, by_bits=False)
-_XCUP = Device(64, Cells(32, 14, 64, 8, 16), Cells(32, 16, 512, 8, 16), by_bits=True)
-DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": _XCUP}
-
-BLOCK_COST = 128
-"""Yosys' cost of a block RAM of 18 kbit."""
-
 SMALL_PRODUCT: dict[Family, int] = {"ecp5": 11, "ice40": 11, "xcup": 9}
 """Bits below which synthesis makes a product of LUTs, multiplier blocks or not."""
 
 FP32_ADD_LUTS = 1100
 """LUTs of an FP32 addition in one clock and of what rounds to it; set on two matrix units."""
-
-
-def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
-    """(a ROM with a registered output in LUTs, the blocks of 18 kbit that it takes instead)."""
-    if depth <= 1 or not width:
-        return Term(), 0
-    if wants_block_ram(round(width), depth):
-        return Term(), blocks_of(round(width), depth)[0]
-    return Term(width * max(depth / DEVICES[family].rom, 0.8), width), 0
-
-
-def memory(width: int, depth: int, family: Family, *, single: bool = False) -> tuple[Term, int]:
-    """(a memory that is written and read, in LUTs, the blocks that synthesis takes instead if it is large).
-
-    single: whether it has one address for both.
-    """
-    cells = cells_of(family, single=single)
-    rows, row = -(-depth // cells.deepest), cells_of_row(width, depth, cells)
-    weighed = rows * cells.cost * (row if DEVICES[family].by_bits else math.ceil(row))
-    blocks, beside = blocks_of(width, depth)
-    if weighed + choice(width, rows) <= blocks * BLOCK_COST + choice(width, beside):
-        return Term(rows * math.ceil(row) * cells.luts, width), 0
-    return blocks_chosen(width, depth)
-
-
-def image_rows(width: int, depth: int, family: Family) -> tuple[Term, int]:
-    """(rows of an image, in LUTs, the blocks that the gateware asks for instead if there are many)."""
-    if wants_block_ram(width, depth):
-        return blocks_chosen(width, depth)
-    return Term(memory_luts(width, depth, family), width), 0
-
-
-def blocks_chosen(width: int, depth: int) -> tuple[Term, int]:
-    """(what chooses between words that stand side by side in blocks, the blocks)."""
-    blocks, rows = blocks_of(width, depth)
-    return Term(0.6 * width * (rows - 1)), blocks
-
-
-def memory_luts(width: int, depth: int, family: Family, *, single: bool = False) -> int:
-    """LUTs of a memory that is written and read, whatever its size."""
-    cells = cells_of(family, single=single)
-    return -(-depth // cells.deepest) * math.ceil(cells_of_row(width, depth, cells)) * cells.luts
-
-
-def cells_of(family: Family, *, single: bool) -> Cells:
-    return DEVICES[family].single if single else DEVICES[family].ram
-
-
-def cells_of_row(width: int, depth: int, cells: Cells) -> float:
-    """Cells side by side that hold as many words as they can: of twice the words they hold half the bits."""
-    deep = 1 << (-(-min(depth, cells.deepest) // cells.words) - 1).bit_length()
-    return width * deep / cells.bits
-
-
-def choice(width: int, rows: int) -> float:
-    """Yosys' cost of a choice between so many words."""
-    return width * (rows - 1) / 2
-
-
-def blocks_of(width: int, depth: int) -> tuple[int, int]:
-    """(blocks of 18 kbit, words that stand side by side in them, among which LUTs choose), as synthesis weighs them."""
-    shapes = [(36 >> n, 512 << n) for n in range(6)]
-    found = ((-(-depth // deep), wide) for wide, deep in shapes)
-    packed = ((-(-rows * width // wide), rows) for rows, wide in found)
-    return min(packed, key=lambda one: one[0] * BLOCK_COST + choice(width, one[1]))
 
 
 def tree(terms: int, bits: float, growth: float = 1) -> Term:

@@ -9,7 +9,7 @@ import pytest
 
 from hwgen import formats, ops
 from hwgen.ir import Fold, TensorType
-from hwgen.ops import cost_branches, cost_fit, cost_matvec, cost_terms
+from hwgen.ops import cost_branches, cost_fit, cost_matvec, cost_memory, cost_terms
 from hwgen.ops.cost_fit import Term, Terms, cost
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ def test_every_coefficient_is_that_of_a_term_and_none_is_negative():
     [(36, 512, (1, 1)), (64, 1152, (6, 3)), (80, 1152, (7, 3)), (4, 10240, (3, 3)), (1, 100, (1, 1))],
 )
 def test_block_rams_are_as_few_as_can_be(width, depth, blocks):
-    assert cost_terms.blocks_of(width, depth) == blocks
+    assert cost_memory.blocks_of(width, depth) == blocks
 
 
 @pytest.mark.parametrize(
@@ -52,13 +52,13 @@ def test_block_rams_are_as_few_as_can_be(width, depth, blocks):
     ],
 )
 def test_memories_are_blocks_where_synthesis_takes_them(width, depth, family, luts, blocks):
-    stored, found = cost_terms.memory(width, depth, family)
+    stored, found = cost_memory.memory(width, depth, family)
     assert (stored.lut, found) == (luts, blocks)
 
 
 def test_one_address_reaches_deeper():
-    assert [cost_terms.memory_luts(16, 512, "xcup", single=single) for single in (False, True)] == [192, 128]
-    assert cost_terms.memory_luts(16, 512, "ecp5", single=True) == cost_terms.memory_luts(16, 512, "ecp5")
+    assert [cost_memory.memory_luts(16, 512, "xcup", single=single) for single in (False, True)] == [192, 128]
+    assert cost_memory.memory_luts(16, 512, "ecp5", single=True) == cost_memory.memory_luts(16, 512, "ecp5")
 
 
 def test_joins_multiply_in_dsps_from_a_width_on():
