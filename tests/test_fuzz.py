@@ -9,7 +9,7 @@ from hwgen import ops
 from hwgen.formats import Int
 from hwgen.ir import TensorType
 from tests.fuzz import __main__ as fuzz
-from tests.fuzz import draw
+from tests.fuzz import cases
 from tests.gateware.networks import chain
 
 pytestmark = pytest.mark.slow
@@ -19,7 +19,7 @@ def test_a_few_seeds_of_each_kind_hold(tmp_path: Path, capsys: pytest.CaptureFix
     assert fuzz.main(["--seeds", "0:3", "--verilator", "0", "--folder", str(tmp_path)]) == 0
     assert fuzz.main(["--what", "files", "--seeds", "0:20", "--folder", str(tmp_path)]) == 0
     assert "20 done, 0 failed" in capsys.readouterr().out
-    assert str(draw.case(3)) == str(draw.case(3))
+    assert str(cases.case(3)) == str(cases.case(3))
 
 
 def test_a_difference_is_told_with_its_seed(
@@ -30,7 +30,7 @@ def test_a_difference_is_told_with_its_seed(
 
     right = ops.Table.run
     graph = chain(TensorType((2,), Int(2)), ops.Table([[0, 1, 2, 3]], Int(3)))
-    monkeypatch.setattr(draw, "case", lambda seed: draw.Case(seed, graph, {}, "ecp5"))
+    monkeypatch.setattr(cases, "case", lambda seed: cases.Case(seed, graph, {}, "ecp5"))
     monkeypatch.setattr(ops.Table, "run", wrong)
     assert fuzz.main(["--seeds", "0:1", "--verilator", "0", "--folder", str(tmp_path)]) == 1
     told = capsys.readouterr().out

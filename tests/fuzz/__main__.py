@@ -25,7 +25,7 @@ from pathlib import Path
 from amaranth.hdl import UnusedElaboratable
 
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError
-from tests.fuzz import draw, engines, files
+from tests.fuzz import breaks, cases, engines, files
 
 
 @dataclass
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _network(seed: int, tally: Tally, verilator: bool) -> None:
-    case = draw.case(seed)
+    case = cases.case(seed)
     if case is None:
         return
     tally.done += 1
@@ -97,12 +97,12 @@ def _file(seed: int, tally: Tally) -> None:
     tally.done += 1
     try:
         with tempfile.TemporaryDirectory() as folder:
-            graph = files.load(files.broken(seed), Path(folder))
+            graph = files.load(breaks.broken(seed), Path(folder))
         tally.kinds.update({node.op.kind for node in graph.nodes})
     except HwgenError as error:
         tally.refuse(seed, error)
     except Exception as error:
-        tally.fail(seed, files.told(files.broken(seed)), error)
+        tally.fail(seed, files.told(breaks.broken(seed)), error)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -1,8 +1,7 @@
-"""Random frozen networks with a folding: one to four layers, each of a few nodes, of random shapes and parameters."""
+"""Random frozen networks: layers of a few nodes each, of random shapes and parameters, and branches of them."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,59 +10,16 @@ import numpy as np
 
 from hwgen import ops
 from hwgen.errors import HwgenError
-from hwgen.explore.folding import least_cost
 from hwgen.formats import ROUNDING, Bipolar, Blocked, Format, Int, Minifloat
 from hwgen.formats.grid import ladder
-from hwgen.ir import Fold, Graph, Node, Op, TensorType, Value
-from hwgen.ops import cost
-from hwgen.ops.cost_stream import grouped_folds
+from hwgen.ir import Graph, Node, Op, TensorType, Value
 from hwgen.ops.cost_window import line_buffer
 from hwgen.ops.join import aligned, product_of
 from tests.fuzz.numbers import Rng, blocks, choice, codes_of, integer, minifloat, scalar, sparse
 
-FAMILIES = ("ecp5", "ice40", "xcup")
-MOST_CLOCKS = 160
-"""Clocks a frame of the slowest unit: so that simulations in Amaranth take about a second."""
 MOST_NUMBERS = 220
 """Numbers of one tensor of windows."""
 MOST_CODES = 2000
-
-
-@dataclass(frozen=True)
-class Case:
-    """A frozen graph, its folding, and the FPGA's family; wanted: the interval that the folding was chosen for."""
-
-    seed: int
-    graph: Graph
-    folding: dict[str, Fold]
-    family: str
-    wanted: int | None = None
-
-    def __str__(self) -> str:
-        """A few lines that tell what it is."""
-        graph = self.graph
-        rows = [f"seed {self.seed}, family {self.family}, input {_told(graph.inputs[0].type)}"]
-        for node in graph.nodes:
-            fold = self.folding.get(node.name)
-            rows.append(
-                f"  {node.name} {node.op.kind} <- {', '.join(node.inputs)}: {_told(graph.types[node.output])}"
-                f"{f' PE={fold.pe} SIMD={fold.simd}' + (' dsp' if fold.dsp else '') if fold else ''}{_extra(node.op)}"
-            )
-        return "\n".join(rows)
-
-
-def _told(kind: TensorType) -> str:
-    return f"{'x'.join(map(str, kind.shape))} {kind.codes_format.name}"
-
-
-def _extra(op: Op) -> str:
-    if isinstance(op, ops.Window):
-        return f" {op.kernel} stride {op.stride} padding {op.padding} dilation {op.dilation} pad {op.pad}"
-    if isinstance(op, ops.MatVec):
-        return f" {op.weight.shape} {op.weight_format.name} {op.multiplier} {op.accumulator} shift {op.shift}"
-    if isinstance(op, ops.Requantize):
-        return f" {op.rounding} {op.low}..{op.high}"
-    return ""
 
 
 @dataclass
@@ -393,6 +349,15 @@ def layer(net: Net, *, joins: bool = True) -> None:
     raise HwgenError("nothing suits")
 
 
+def network(rng: Rng) -> Net:
+    """A network of one to four layers; raises HwgenError where nothing suits what was drawn."""
+    net = Net(rng, start(rng))
+    for _ in range(int(choice(rng, 1, 1, 2, 2, 3, 4))):
+        layer(net)
+    ending(net)
+    return net
+
+
 def ending(net: Net) -> None:
     """Now and then the network ends with what gives indices."""
     rng, channels = net.rng, net.kind.channels
@@ -403,63 +368,3 @@ def ending(net: Net) -> None:
         net.add(ops.ArgMax())
     elif kind < 0.2:
         net.add(ops.TopK(int(rng.integers(1, channels + 1)), choice(rng, "indices", "codes")))
-
-
-def fold_of(net: Net, node: Node, op: ops.MatVec, family: str) -> Fold:
-    """A fold of a matrix unit: both extremes are as likely as anything between."""
-    rng, x = net.rng, net.types[node.inputs[0]]
-    if isinstance(op, ops.Grouped):
-        return choice(rng, *grouped_folds(op))
-    out, inner = op.weight.shape
-    inner = int(np.gcd(inner, x.format.block.size)) if isinstance(x.format, Blocked) else inner
-    pes, simds = ([d for d in range(1, n + 1) if n % d == 0] for n in (out, inner))
-    kind = rng.random()
-    pe, simd = int(choice(rng, *pes)), int(choice(rng, *simds))
-    if kind < 0.2:
-        pe, simd = 1, 1
-    elif kind < 0.35:
-        pe, simd = pes[-1], simds[-1]
-    fold = Fold(pe, simd)
-    placed = family == "xcup" and cost.is_placed(op, x, fold)
-    return Fold(pe, simd, bool(placed and rng.random() < 0.5))
-
-
-def chosen_case(seed: int, graph: Graph, family: str, rng: Rng) -> Case | None:
-    """Every third network has the folding that is chosen for a random interval; None for the others."""
-    if rng.random() > 0.33 or not cost.matrix_units(graph):
-        return None
-    interval = int(2 ** rng.uniform(2, 8))
-    try:
-        chosen = least_cost(graph, interval, family=family)
-    except HwgenError as error:
-        nearest = re.search(r"the nearest is (\d+)", str(error))
-        if nearest is None:
-            raise
-        interval = int(nearest[1])
-        chosen = least_cost(graph, interval, family=family)
-    if interval > 2 * MOST_CLOCKS or max(kind.size for kind in graph.types.values()) > 2 * MOST_CLOCKS:
-        return None
-    return Case(seed, graph, dict(chosen.folding), family, interval)
-
-
-def case(seed: int) -> Case | None:
-    """The network of a seed; None if none that is small enough was found in a few tries."""
-    rng = np.random.default_rng(seed)
-    for _ in range(20):
-        try:
-            net = Net(rng, start(rng))
-            for _ in range(int(choice(rng, 1, 1, 2, 2, 3, 4))):
-                layer(net)
-            ending(net)
-            graph = net.graph()
-            family = choice(rng, *FAMILIES)
-            if (chosen := chosen_case(seed, graph, family, rng)) is not None:
-                return chosen
-            for _ in range(10):
-                folding = {node.name: fold_of(net, node, op, family) for node, op in cost.matrix_units(graph)}
-                most = max(kind.size for kind in graph.types.values())
-                if cost.slowest_unit(graph, folding) <= MOST_CLOCKS and most <= 2 * MOST_CLOCKS:
-                    return Case(seed, graph, folding, family)
-        except HwgenError:
-            continue
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hwgen.formats import Codes
 from hwgen.gateware.top import Accelerator
 from hwgen.ir import Beats, graph_from_json
 from hwgen.ops import OPS, cost
-from tests.fuzz.draw import Case
+from tests.fuzz.cases import Case
 from tests.fuzz.numbers import inputs
 from tests.gateware import bench, cells
 
@@ -50,27 +51,33 @@ def golden_codes(case: Case, frames: int, seed: int = 0) -> tuple[Codes, dict[st
     return codes, values
 
 
+@dataclass(frozen=True)
+class Phase:
+    """Frames that go through after those before have come out; chances that the source offers and the sink takes."""
+
+    frames: int
+    valid: float = 1.0
+    ready: float = 1.0
+
+
 def in_amaranth(case: Case) -> None:
-    """The components in Amaranth's simulator: every node's codes, unstalled and stalled; latency and interval."""
+    """The components in Amaranth's simulator: every node's codes, unstalled, then stalled; latency and interval."""
     with cells.modelled() if case.family == "xcup" else nullcontext():
         rng = np.random.default_rng(case.seed)
-        codes, values = golden_codes(case, FRAMES)
-        starts, ends, made = _run(case, codes, values)
-        if ends[0] - starts[0] != made.latency:
-            raise WrongError(f"latency {ends[0] - starts[0]} measured, {made.latency} by the formula")
-        if _interval(ends) != made.interval:
-            many, wanted = golden_codes(case, SETTLED)
-            _, ends, made = _run(case, many, wanted)
+        chances = [0.15, 0.4, 0.7, 0.95, 1.0]
+        phases = [Phase(FRAMES), *(Phase(2, *(float(p) for p in rng.choice(chances, 2))) for _ in range(3)), Phase(1)]
+        starts, ends, made = _run(case, phases)
+        for place in (0, -1):
+            if ends[place] - starts[place] != made.latency:
+                raise WrongError(f"latency {ends[place] - starts[place]} measured, {made.latency} by the formula")
+        if _interval(ends[:FRAMES]) != made.interval:
+            _, ends, made = _run(case, [Phase(SETTLED)])
             if _interval(ends) != made.interval:
                 raise WrongError(f"interval {_interval(ends):g} measured, {made.interval} by the formula")
         if case.wanted is not None and made.interval > case.wanted:
             raise WrongError(f"interval {made.interval} of a folding that was chosen for {case.wanted}")
         if case.folding and cost.slowest_unit(case.graph, case.folding) > made.interval:
             raise WrongError(f"interval {made.interval}, and the slowest matrix unit takes longer")
-        for _ in range(2):
-            valid, ready = (float(p) for p in rng.choice([0.15, 0.4, 0.7, 0.95, 1.0], 2))
-            few = {name: each[:3] for name, each in values.items()}
-            _run(case, codes[:3], few, valid, ready, int(rng.integers(1 << 30)))
 
 
 def _interval(ends: list[int]) -> float:
@@ -78,35 +85,40 @@ def _interval(ends: list[int]) -> float:
     return (ends[-1] - ends[half]) / (len(ends) - 1 - half)
 
 
-def _run(
-    case: Case, codes: Codes, values: dict[str, Codes], valid: float = 1.0, ready: float = 1.0, seed: int = 0
-) -> tuple[list[int], list[int], Accelerator]:
+def _run(case: Case, phases: list[Phase]) -> tuple[list[int], list[int], Accelerator]:
     """Clocks of each frame's first beat in and last beat out; WrongError where a stream is not what it should be."""
     made, stages = gateware.accelerator_of(case.graph, case.folding, case.family)
+    codes, values = golden_codes(case, sum(phase.frames for phase in phases))
     tensors = {node.name: node.output for node in case.graph.nodes}
     watched = {}
     for stage, (_, part) in zip(stages, made.components, strict=True):
         if stage.node is not None:
             watched[stage.node] = _Watch(stage.node, stage.output, part.component.o, values[tensors[stage.node]])
     streams = list(watched.values())
-    told = f"valid {valid}, ready {ready}, seed {seed}"
     source = bench._beats(codes.reshape(len(codes), -1), made.input)
-    total = len(codes) * made.output.beats
-    limit = 4000 + 20 * len(codes) * (made.interval + made.latency) / (valid * ready)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(case.seed)
     taken: list[int] = []
     end = streams[-1]
 
     async def run(ctx) -> None:
-        cycle, offered, after = 0, False, 0
+        cycle, frames = 0, 0
+        for phase in phases:
+            frames += phase.frames
+            cycle = await drive(ctx, phase, cycle, frames)
+        # Beats that nobody asked for would come now.
+        await drive(ctx, Phase(0), cycle, frames, after=20)
+
+    async def drive(ctx, phase: Phase, cycle: int, frames: int, after: int = 0) -> int:
         ports = [port for stream in streams for port in stream.ports]
-        while end.beat < total or after < 20:
-            after += end.beat >= total
-            offered = len(taken) < len(source) and (offered or rng.random() < valid)
+        limit = cycle + 4000 + 20 * phase.frames * (made.interval + made.latency) / (phase.valid * phase.ready)
+        sent, wanted, offered = frames * made.input.beats, frames * made.output.beats, False
+        while end.beat < wanted or after:
+            after -= end.beat >= wanted
+            offered = len(taken) < sent and (offered or rng.random() < phase.valid)
             ctx.set(made.i.valid, offered)
             if offered:
                 ctx.set(made.i.payload, source[len(taken)])
-            ctx.set(made.o.ready, rng.random() < ready)
+            ctx.set(made.o.ready, rng.random() < phase.ready)
             _, _, can, *seen = await ctx.tick().sample(made.i.ready, *ports)
             for n, stream in enumerate(streams):
                 stream.see(cycle, *seen[2 * n : 2 * n + 2])
@@ -115,17 +127,15 @@ def _run(
                 offered = False
             cycle += 1
             if cycle > limit:
-                raise WrongError(f"it stands still after {end.beat} of {total} beats; {told}")
+                raise WrongError(f"it stands still after {end.beat} of {wanted} beats in {phase}")
+        return cycle
 
     simulator = Simulator(made)
     simulator.add_clock(1e-6)
     simulator.add_testbench(run)
-    try:
-        simulator.run()
-        for stream in streams:
-            stream.check()
-    except WrongError as error:
-        raise WrongError(f"{error}; {told}") from error
+    simulator.run()
+    for stream in streams:
+        stream.check()
     return taken[:: made.input.beats], end.moved[made.output.beats - 1 :: made.output.beats], made
 
 
