@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 
@@ -63,29 +65,27 @@ def window_view(op: Window, shape: Image) -> Callable[[Carrier], Carrier]:
     return view
 
 
-def window_taps(op: Window, shape: Image) -> list[tuple[slice, slice, slice]]:
-    """What each tap of the windows meets in images (frames, *shape), which have their padding, row by row."""
-    (dh, dw), (sh, sw) = op.dilation, op.stride
-    down, across = op.positions(*shape[:2])
-    rows = [slice(tap * dh, tap * dh + (down - 1) * sh + 1, sh) for tap in range(op.kernel[0])]
-    columns = [slice(tap * dw, tap * dw + (across - 1) * sw + 1, sw) for tap in range(op.kernel[1])]
-    return [(slice(None), row, column) for row in rows for column in columns]
+def window_taps(op: Window, shape: Image) -> tuple[list[slice], list[slice]]:
+    """The rows that each row of the windows' taps meets in images of `shape`, which have their padding, and the
+    columns."""
+    (down, across), spans = op.positions(*shape[:2]), zip(op.kernel, op.dilation, op.stride, strict=True)
+    rows, columns = (
+        [slice(tap * dilation, tap * dilation + (count - 1) * stride + 1, stride) for tap in range(size)]
+        for count, (size, dilation, stride) in zip((down, across), spans, strict=True)
+    )
+    return rows, columns
 
 
 def pooling_kernel(window: Window, op: Pool, shape: Image) -> Kernel:
     """Maxima or sums over windows of images of `shape`: first down, then across, with no copy of the windows."""
-    padded, (down, across) = padding(window, shape), window.positions(*shape[:2])
-    (kh, kw), (dh, dw), (sh, sw) = window.kernel, window.dilation, window.stride
+    pad = padding(window, shape)
+    rows, columns = window_taps(replace(window, padding=(0, 0, 0, 0)), padded_shape(window, shape))
     join = np.maximum if op.reduce == "max" else np.add
 
     def kernel(value: Carrier) -> Carrier:
-        whole = padded(value)
-        rows = whole[:, : (down - 1) * sh + 1 : sh].copy()
-        for tap in range(1, kh):
-            join(rows, whole[:, tap * dh : tap * dh + (down - 1) * sh + 1 : sh], out=rows)
-        out = rows[:, :, : (across - 1) * sw + 1 : sw].copy()
-        for tap in range(1, kw):
-            join(out, rows[:, :, tap * dw : tap * dw + (across - 1) * sw + 1 : sw], out=out)
-        return out
+        whole = pad(value)
+        down = reduce(join, [whole[:, row] for row in rows])
+        out: Carrier = reduce(join, [down[:, :, column] for column in columns])
+        return out if window.taps > 1 else out.copy()
 
     return kernel

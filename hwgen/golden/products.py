@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -107,8 +108,8 @@ def _convolution(window: Window, weight: Codes, shape: Image, reach: int, own: K
     if packed is None:
         return _sliding(window, _matrix(weight.T, own), shape)
     columns, low = packed
-    product = _sliding(window, _matrix(columns, own), shape)
-    return lambda image: unpacked(product(image), low, len(weight))
+    sums = _sliding(window, _matrix(columns, own), shape)
+    return lambda image: unpacked(sums(image), low, len(weight))
 
 
 def _two_rows(window: Window, weight: Codes, shape: Image, base: int, own: Kind) -> Kernel:
@@ -117,13 +118,13 @@ def _two_rows(window: Window, weight: Codes, shape: Image, base: int, own: Kind)
     down, across = window.positions(*shape[:2])
     half, below = down // 2, down // 2 * window.stride[0]
     height = (half - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1
-    product = _sliding(window, _matrix(weight.T, own), (height, *shape[1:]))
+    packed = _sliding(window, _matrix(weight.T, own), (height, *shape[1:]))
 
     def sums(image: Carrier) -> Carrier:
         both = image[:, below : below + height] * own(base)
         both += image[:, :height]
         out: Carrier = np.empty((len(image), 2, half, across, len(weight)), own)
-        unpack(product(both), base, out[:, 0], out[:, 1])
+        unpack(packed(both), base, out[:, 0], out[:, 1])
         return out.reshape(len(image), down, across, len(weight))
 
     return sums
@@ -135,7 +136,7 @@ def _sliding(window: Window, matrix: Carrier, shape: Image) -> Kernel:
     cut, count = _pieces(window, len(matrix), shape)
     first, *others = matrix.reshape(count, -1, matrix.shape[1])
 
-    def product(image: Carrier) -> Carrier:
+    def sums(image: Carrier) -> Carrier:
         seen = cut(image)
         total: Carrier = next(seen) @ first
         if others:
@@ -144,7 +145,7 @@ def _sliding(window: Window, matrix: Carrier, shape: Image) -> Kernel:
                 total += np.matmul(pixels, weight, out=part)
         return total.reshape(len(image), down, across, -1)
 
-    return product
+    return sums
 
 
 def _pieces(window: Window, inputs: int, shape: Image) -> tuple[Callable[[Carrier], Iterator[Carrier]], int]:
@@ -159,6 +160,6 @@ def _pieces(window: Window, inputs: int, shape: Image) -> tuple[Callable[[Carrie
         rows = (-1, down, across) if across >= LEAST_ACROSS else (-1,)
         return lambda image: iter([view(image).reshape(*rows, inputs)]), 1
     if across >= LEAST_ACROSS:
-        taps = window_taps(window, shape)
-        return lambda image: (image[pixels] for pixels in taps), len(taps)
+        pixels = [(slice(None), row, column) for row, column in product(*window_taps(window, shape))]
+        return lambda image: (image[tap] for tap in pixels), len(pixels)
     return lambda image: (view(image)[:, :, :, row].reshape(-1, inputs // kh) for row in range(kh)), kh
