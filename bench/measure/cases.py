@@ -90,6 +90,10 @@ CASES: list[Case] = [
     *_matvec("int3", "int4", (32, 64, 4, 16)),
     *({"kind": "thresholds", "channels": c, "bits": b, "steps": 15, "lanes": n} for c, b, n in
       ((16, 10, 1), (32, 13, 2), (64, 14, 4), (10, 12, 1))),
+    {"kind": "requantize", "channels": 32, "bits": 20, "factor": 24, "out": 26, "lanes": 1, "offset": 38},
+    {"kind": "requantize", "channels": 16, "bits": 24, "factor": 20, "out": 16, "lanes": 2, "offset": 30},
+    *({"kind": "block_quantize", "channels": 32, "bits": b, "format": "mxfp4/32", "lanes": n} for b, n in
+      ((26, 1), (22, 4))),
     *({"kind": "fork", "lanes": 4, "bits": 4, "beats": 64, "count": n} for n in (2, 3)),
 ]  # fmt: skip
 

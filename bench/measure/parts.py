@@ -82,7 +82,10 @@ def _requantize(case: Case, rng: np.random.Generator) -> tuple[Op, list[TensorTy
     factor = rng.integers(1 << (case["factor"] - 1), 1 << case["factor"], rows) if case["factor"] else [1]
     full = case["bits"] + case["factor"]
     shift = [full - case["out"] - 1] * rows if case["factor"] else [case["bits"] - case["out"]]
-    offset = rng.integers(-20, 20, rows) if case.get("offset") else [0]
+    bits = case.get("offset", False)
+    offset = (
+        rng.integers(-20, 20, rows) if bits is True else rng.integers(-(1 << bits), 1 << bits, rows) if bits else [0]
+    )
     fmt = Int(case["out"])
     op = ops.Requantize(factor, offset, shift[:rows], "half_even", fmt.min, fmt.max, fmt)
     return op, [TensorType((case["channels"],), Int(case["bits"]))]

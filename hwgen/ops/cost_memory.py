@@ -57,12 +57,10 @@ def memory(width: int, depth: int, family: Family, *, single: bool = False) -> t
 
     single: whether it has one address for both.
     """
-    cells = cells_of(family, single=single)
-    rows, row = -(-depth // cells.deepest), cells_of_row(width, depth, cells)
-    weighed = rows * cells.cost * (row if DEVICES[family].by_bits else math.ceil(row))
-    blocks, beside = blocks_of(width, depth)
-    if weighed + choice(width, rows) <= blocks * BLOCK_COST + choice(width, beside):
-        return Term(rows * math.ceil(row) * cells.luts, width), 0
+    weighed, luts = _in_luts(width, depth, family, single=single)
+    blocks, rows = blocks_of(width, depth)
+    if weighed <= blocks * BLOCK_COST + _choice(width, rows):
+        return Term(luts, width), 0
     return blocks_chosen(width, depth)
 
 
@@ -81,22 +79,23 @@ def blocks_chosen(width: int, depth: int) -> tuple[Term, int]:
 
 def memory_luts(width: int, depth: int, family: Family, *, single: bool = False) -> int:
     """LUTs of a memory that is written and read, whatever its size."""
-    cells = cells_of(family, single=single)
-    return -(-depth // cells.deepest) * math.ceil(cells_of_row(width, depth, cells)) * cells.luts
+    return _in_luts(width, depth, family, single=single)[1]
 
 
-def cells_of(family: Family, *, single: bool) -> Cells:
-    return DEVICES[family].single if single else DEVICES[family].ram
+def _in_luts(width: int, depth: int, family: Family, *, single: bool) -> tuple[float, int]:
+    """(synthesis' cost, LUTs) of a memory in LUTs: of rows of cells, as deep as is the cheapest."""
+    device = DEVICES[family]
+    cells = device.single if single else device.ram
+    found = []
+    for deep in (cells.words << n for n in range((cells.deepest // cells.words).bit_length())):
+        rows, row = -(-depth // deep), width * deep / (cells.words * cells.bits)
+        cost = rows * cells.cost * (row if device.by_bits else math.ceil(row)) + _choice(width, rows)
+        found.append((cost, rows * math.ceil(row) * cells.luts))
+    return min(found)
 
 
-def cells_of_row(width: int, depth: int, cells: Cells) -> float:
-    """Cells side by side that hold as many words as they can: of twice the words they hold half the bits."""
-    deep = 1 << (-(-min(depth, cells.deepest) // cells.words) - 1).bit_length()
-    return width * deep / cells.bits
-
-
-def choice(width: int, rows: int) -> float:
-    """Yosys' cost of a choice between so many words."""
+def _choice(width: int, rows: int) -> float:
+    """Synthesis' cost of a choice between so many words."""
     return width * (rows - 1) / 2
 
 
@@ -105,7 +104,7 @@ def blocks_of(width: int, depth: int) -> tuple[int, int]:
     shapes = [(36 >> n, 512 << n) for n in range(6)]
     found = ((-(-depth // deep), wide) for wide, deep in shapes)
     packed = ((-(-rows * width // wide), rows) for rows, wide in found)
-    return min(packed, key=lambda one: one[0] * BLOCK_COST + choice(width, one[1]))
+    return min(packed, key=lambda one: one[0] * BLOCK_COST + _choice(width, one[1]))
 
 
 def kept_operands(word: int, neuron_folds: int, synapse_folds: int, family: Family) -> tuple[Term, int]:

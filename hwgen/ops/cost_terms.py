@@ -85,12 +85,14 @@ def block_quantize(op: BlockQuantize, x: TensorType, lanes: int, family: Family)
     if not op.format.block.power_scale:
         return _scaled_quantize(op, width, lanes, family)
     steps = max(1, (width - 1).bit_length())
-    shifter = width * min(steps, op.format.block.scale.bits)
-    queue, blocks = rom(width * lanes, 2 * op.format.block.size // lanes, family)
+    beats = 2 * op.format.block.size // lanes + 2
+    held, blocks = memory(width * lanes + 2, beats, family)
+    known, _ = memory(width, 4, family)
     parts = {
-        "lanes": Term(2 * width + shifter + 6 * element.bits, 3 * width + element.bits).times(lanes),
-        "queue": queue,
-        "search": Term(width * (steps + 2) + 40, 2 * width + 60),
+        "lanes": Term(2 * width + width * steps + 6 * element.bits, 3 * width + element.bits).times(lanes),
+        "queue": held + known,
+        "search": Term(width * (steps + 2), 2 * width),
+        "unit": Term(20 + 6 * beats.bit_length(), 20 + 4 * beats.bit_length()),
     }
     return Terms("block_quantize", parts, blocks)
 
@@ -170,6 +172,8 @@ def requantize(op: Requantize, x: TensorType, lanes: int, family: Family) -> Ter
         "unit": Term(16, 20 + (width if fields else 0)),
     }
     dsp = multipliers(width, factor + 1, family) if multiplies else 0
+    # What several multiplier blocks give is added up.
+    parts["pieces"] = Term(max(dsp - 1, 0) * full).times(lanes)
     return Terms("requantize", parts, blocks * lanes, dsp * lanes)
 
 
