@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Block, DynamicFixed
+from hwgen.errors import HwgenError
+from hwgen.formats import Block, Blocked, DynamicFixed
 from hwgen.formats.catalog import AnyFormat
 from hwgen.gateware.arith.dfp import SUM_BITS, DownConvert
 from hwgen.gateware.arith.mx import MxQuantize
 from hwgen.gateware.arith.quantize import Quantize
+from hwgen.gateware.arith.scaled import ScaledQuantize
 from hwgen.ip import Core
 from hwgen.ir import Beats
+from hwgen.ops import BlockQuantize
 
 Integers = npt.NDArray[np.int64]
+Unit = MxQuantize | ScaledQuantize | DownConvert | Quantize
 
 # Of so many bits the vectors' reference is exact, which goes by float64.
 BITS = (2, 48)
@@ -50,14 +53,9 @@ def quantize_core(
     if scale_mode is not None and not isinstance(fmt, Block):
         raise HwgenError(f"a scale mode is for block formats; {fmt.name} has no scale")
     beats = Beats(lanes, bits, True, _frame(fmt, lanes, frame) // lanes)
-    unit: MxQuantize | DownConvert | Quantize
+    unit: Unit
     if isinstance(fmt, Block):
-        if not fmt.power_scale:
-            raise UnsupportedError(
-                f"no core quantizes to {fmt.name}: only formats whose scales are powers of two are made, and its scale "
-                f"{fmt.scale.name} has a mantissa, by which elements would be divided"
-            )
-        unit = MxQuantize(fmt, beats, lsb, rounding, scale_mode or "floor")
+        unit = _blocks(fmt, beats, lsb, rounding, scale_mode)
     elif isinstance(fmt, DynamicFixed):
         unit = DownConvert(fmt, beats, rounding)
     else:
@@ -67,6 +65,14 @@ def quantize_core(
     vectors = {"inputs": {"i": _beats(x, beats)}, "outputs": {"o": expected}}
     text = (*_arithmetic(unit), f"Frames are of {beats.codes} numbers, {lanes} a beat, lane 0 in the lowest bits.")
     return Core("quantize", unit, "stream", unit.latency, 1, _ports(unit), text, vectors, len(expected))
+
+
+def _blocks(fmt: Block, beats: Beats, lsb: int, rounding: str, scale_mode: str | None) -> MxQuantize | ScaledQuantize:
+    if fmt.power_scale:
+        return MxQuantize(fmt, beats, lsb, rounding, scale_mode or "floor")
+    if scale_mode not in (None, "nearest"):
+        raise HwgenError(f"scales of {fmt.name} have a mantissa: their mode is nearest, not {scale_mode}")
+    return ScaledQuantize(fmt.bare, beats, lsb, rounding)
 
 
 def _frame(fmt: AnyFormat, lanes: int, frame: int | None) -> int:
@@ -130,13 +136,17 @@ def _beats(x: Integers, beats: Beats) -> list[str]:
     return found
 
 
-def _expected(unit: MxQuantize | DownConvert | Quantize, x: Integers, overflow: str) -> list[list[str]]:
+def _expected(unit: Unit, x: Integers, overflow: str) -> list[list[str]]:
     """(payload, mask) of each output beat."""
     real, extra_bits = np.ldexp(x.astype(np.float64), getattr(unit, "lsb", 0)), 0
     extra: Any = np.zeros(len(x), dtype=np.int64)
     if isinstance(unit, MxQuantize):
         extra, codes = unit.format.encode(real, unit.rounding, unit.scale_mode)
         extra_bits = unit.format.scale.bits
+    elif isinstance(unit, ScaledQuantize):
+        fmt = Blocked(unit.format)
+        joined = BlockQuantize(fmt, unit.lsb, unit.rounding).run(x)
+        extra, codes, extra_bits = fmt.scales(joined)[:, 0], fmt.elements(joined), unit.format.scale.bits
     elif isinstance(unit, DownConvert):
         done = [unit.format.down_convert(row, 0, unit.rounding) for row in x]
         extra, codes = np.array([shift for shift, _ in done]), np.array([row for _, row in done])
@@ -154,11 +164,11 @@ def _expected(unit: MxQuantize | DownConvert | Quantize, x: Integers, overflow: 
     return found
 
 
-def _ports(unit: MxQuantize | DownConvert | Quantize) -> tuple[tuple[str, str, int, str], ...]:
+def _ports(unit: Unit) -> tuple[tuple[str, str, int, str], ...]:
     beats, out = unit.input, unit.output
     code = f"{out.lanes} codes of {unit.format.name}"
     fields = f"{{last, first, {code}}}"
-    if isinstance(unit, MxQuantize):
+    if isinstance(unit, MxQuantize | ScaledQuantize):
         fields = f"{{last, first, scale ({unit.format.scale.name}), {out.lanes} codes of {unit.format.element.name}}}"
     elif isinstance(unit, DownConvert):
         fields = f"{{last, first, shift, {code}}}"
@@ -170,7 +180,7 @@ def _ports(unit: MxQuantize | DownConvert | Quantize) -> tuple[tuple[str, str, i
     )
 
 
-def _arithmetic(unit: MxQuantize | DownConvert | Quantize) -> tuple[str, ...]:
+def _arithmetic(unit: Unit) -> tuple[str, ...]:
     bits = unit.input.bits
     if isinstance(unit, DownConvert):
         return (
@@ -178,6 +188,14 @@ def _arithmetic(unit: MxQuantize | DownConvert | Quantize) -> tuple[str, ...]:
             f"{unit.most} less the leading zeros of the greatest magnitude in {SUM_BITS} bits, where that is positive,",
             f"rounded once by {unit.rounding}; they saturate.",
             "The shared exponent grows by `shift`. A frame is held back until it is whole.",
+        )
+    if isinstance(unit, ScaledQuantize):
+        return (
+            f"Signed numbers of {bits} bits in units of 2^{unit.lsb} to {unit.format.name}, blocks of "
+            f"{unit.format.size}.",
+            f"Scale: max|x| / {float(unit.format.element.extremes[1]):g} rounded half to even; it saturates.",
+            f"Elements: x / scale rounded once by {unit.rounding}; they saturate, and are 0 under a scale of 0.",
+            "A block is held back until it is whole. A scale of the whole tensor is the caller's.",
         )
     if isinstance(unit, MxQuantize):
         fmt: Block = unit.format

@@ -56,6 +56,8 @@ SMALL = [
     ("block<e2m1,e8m0,4>", 9, 2, {"scale_mode": "even"}),
     ("block<int4n,e8m0,4>", 12, 4, {"scale_mode": "ceil", "rounding": "zero"}),
     ("block<e3m2,e8m0,4>", 16, 1, {"lsb": -135}),
+    ("block<e2m1,e4m3,4,fp32>", 16, 4, {"lsb": -8}),
+    ("block<int4n,ue5m3,4>", 40, 4, {"lsb": -30, "rounding": "half_zero"}),
     ("dfp8", 32, 2, {"frame": 4}),
     ("e4m3", 12, 2, {"lsb": -3, "rounding": "half_up"}),
     ("e5m2", 20, 1, {"lsb": 2, "overflow": "ieee", "frame": 3}),
@@ -89,6 +91,9 @@ def test_a_core_states_scale_rounding_and_frame_on_top():
     assert "Signed numbers of 16 bits in units of 2^-9 to mxfp4, blocks of 32." in header
     assert "Scale: 2^(floor(log2(max|x| rounded half up to the element's mantissa)) - 2), mode 'even'" in header
     assert "{last, first, scale (e8m0), 8 codes of e2m1}" in header
+    header = quantize_core(get("nvfp4"), 16, 8, lsb=-4).header()
+    assert "Scale: max|x| / 6 rounded half to even; it saturates." in header
+    assert "{last, first, scale (ue4m3_nan), 8 codes of e2m1}" in header
     assert "The shared exponent grows by `shift`." in quantize_core(get("dfp16"), 32, 4, frame=8).header()
     assert "what is too great becomes infinity or NaN." in quantize_core(get("e5m2"), 16, 4, overflow="ieee").header()
 
@@ -96,11 +101,9 @@ def test_a_core_states_scale_rounding_and_frame_on_top():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            "--to nvfp4",
-            "no core quantizes to nvfp4: only formats whose scales are powers of two are made, and",
-        ),
-        ("--to int4ue5m3", "its scale ue5m3 has a mantissa, by which elements would be divided"),
+        ("--to nvfp4 --scale-mode even", "scales of nvfp4 have a mantissa: their mode is nearest, not even"),
+        ("--to int4ue5m3 --rounding up", "one of half_even, half_away, half_zero, not up"),
+        ("--to nvfp4 --frame 32", "a frame of nvfp4 is one block, 16 numbers, not 32"),
         ("--to mxint8 --lanes 5", "blocks of 32 need lanes that divide them"),
         ("--to mxint8 --lanes 0", "a quantizer has 1 lane or more, not 0"),
         ("--to mxint8 --frame 64", "a frame of mxint8 is one block, 32 numbers, not 64"),

@@ -94,6 +94,7 @@ class ScaledQuantize(wiring.Component):
             )
         self.format, self.input, self.lsb, self.rounding = fmt, beats, lsb, rounding
         self.search = Search.of(fmt, beats.bits, lsb)
+        self.output = Beats(beats.lanes, fmt.element.bits, False, beats.beats)
         self.block = fmt.size // beats.lanes
         self.interval, self.latency = beats.beats, self.block + beats.beats + 4
         # Where elements begin, in units of half their grid's, is multiplied by significands of the scale.
