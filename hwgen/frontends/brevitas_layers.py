@@ -42,6 +42,7 @@ from hwgen.frontends.chain import (
     append_clip,
     append_dense,
 )
+from hwgen.frontends.shapes import SHAPES, pair
 from hwgen.frontends.slices import chunk_function, split_function, take_part
 from hwgen.frontends.upsamples import upsample_function, upsample_layer
 from hwgen.ir import Array
@@ -184,34 +185,29 @@ def _padding(layer: Any, refuse: Refuse) -> list[int]:
     return [*layer.padding, *layer.padding]
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    down, across = (value, value) if isinstance(value, int) else value
-    return int(down), int(across)
-
-
 def _pool(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
     if layer.ceil_mode:
         raise refuse("ceil_mode is not supported")
-    kernel, padding = _pair(layer.kernel_size), _pair(layer.padding)
-    stride = kernel if layer.stride is None else _pair(layer.stride)
-    slide = images.geometry(kernel, stride, [*padding, *padding], _pair(getattr(layer, "dilation", 1)))
+    kernel, padding = pair(layer.kernel_size), pair(layer.padding)
+    stride = kernel if layer.stride is None else pair(layer.stride)
+    slide = images.geometry(kernel, stride, [*padding, *padding], pair(getattr(layer, "dilation", 1)))
     kind = "max" if "Max" in type(layer).__name__ else "mean"
     images.append_pool(chain, name, name, kind, slide, refuse)
 
 
 def _trunc_mean(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    if layer.ceil_mode or layer.divisor_override is not None or any(_pair(layer.padding)):
+    if layer.ceil_mode or layer.divisor_override is not None or any(pair(layer.padding)):
         raise refuse("ceil_mode, divisor_override and padding are not supported")
     if not layer.is_trunc_quant_enabled:
         raise refuse("its quantizer is switched off; use AvgPool2d")
-    kernel = _pair(layer.kernel_size)
-    stride = kernel if layer.stride is None else _pair(layer.stride)
+    kernel = pair(layer.kernel_size)
+    stride = kernel if layer.stride is None else pair(layer.stride)
     slide = images.geometry(kernel, stride, [0] * 4, (1, 1))
     append_trunc_mean(chain, name, slide, layer.trunc_quant, seen, refuse)
 
 
 def _adaptive_mean(chain: Chain, name: str, layer: Any, seen: Mapping[int, Array], refuse: Refuse) -> None:
-    if _pair(layer.output_size) != (1, 1):
+    if pair(layer.output_size) != (1, 1):
         raise refuse(f"an output of {layer.output_size} is not supported; 1 is")
     images.append_global_mean(chain, name, name, refuse)
 
@@ -343,6 +339,7 @@ def _item(chain: Chain, name: str, args: Sequence[Any], kwargs: Mapping[str, Any
 
 FUNCTIONS: dict[str, FunctionImporter] = {
     **ARITHMETIC,
+    **SHAPES,
     "argmax": argmax_function,
     "chunk": chunk_function,
     "contiguous": _ignored,

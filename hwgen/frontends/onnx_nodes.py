@@ -20,6 +20,7 @@ from hwgen.frontends.chain import (
 )
 from hwgen.frontends.constants import Constant, axes_of, quantizer
 from hwgen.frontends.onnx_file import OnnxNode
+from hwgen.frontends.shapes import append_squeeze, append_transpose
 from hwgen.frontends.slices import slice_onnx, split_onnx
 from hwgen.frontends.upsamples import upsample_onnx
 from hwgen.ops import ArgMax, Quantize, Relu, Reshape, Softmax, TopK
@@ -286,49 +287,13 @@ def _flatten(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> 
 
 
 def _squeeze(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    axes = axes_of(node, [c for c in given[1:] if c is not None])
-    grows = node.op == "Unsqueeze"
-    rank = 1 + len(chain.framed) + (len(axes or []) if grows else 0)
-    places = {axis % rank for axis in axes or []}
-    if not places or 0 in places:
-        raise node.refused(f"axes {axes} must name axes behind the batch")
-    if grows:
-        sizes = iter(chain.framed)
-        shape = tuple(1 if i in places else next(sizes) for i in range(1, rank))
-    else:
-        shape = tuple(n for i, n in enumerate(chain.framed, 1) if i not in places)
-    images.append_reshape(chain, node.name, node.outputs[0], shape)
+    axes = axes_of(node, [c for c in given[1:] if c is not None]) or []
+    append_squeeze(chain, node.name, node.outputs[0], axes, node.refused, grows=node.op == "Unsqueeze")
 
 
 def _transpose(chain: Chain, node: OnnxNode, given: Sequence[Constant | None]) -> None:
-    sizes = chain.framed
-    order = [int(i) for i in node.attributes.get("perm", range(len(sizes) + 1)[::-1])]
-    if order == [0, 2, 3, 1] and (chain.layout == "image" or sizes[0] != 1):
-        # To channels last, which is what the chain has behind its first operation on images.
-        images.channels_last(chain, node.refused)
-        chain.layout = "plain"
-        return
-    if order == [0, 3, 1, 2] and chain.layout == "plain":
-        # To channels first: the network's own images have them last.
-        chain.layout = "image"
-        return
-    if order == [0, 2, 1] and (chain.layout == "signal" or sizes[0] != 1):
-        _transpose_signal(chain, node)
-        return
-    moved = [i for i in order[1:] if sizes[i - 1] != 1]
-    if order[0] != 0 or moved != sorted(moved):
-        raise node.refused(f"it permutes the axes of a tensor {order}; only moving axes of size 1 is supported")
-    images.append_reshape(chain, node.name, node.outputs[0], tuple(sizes[i - 1] for i in order[1:]))
-
-
-def _transpose_signal(chain: Chain, node: OnnxNode) -> None:
-    """Between (channels, steps) and (steps, channels); here a signal is an image of one row."""
-    if chain.layout == "signal":
-        chain.layout = "plain"
-        chain.append(node.name, Reshape(chain.shape[1:]), node.outputs[0])
-    else:
-        chain.append(node.name, Reshape((1, *chain.shape)), node.outputs[0])
-        chain.layout = "signal"
+    order = [int(i) for i in node.attributes.get("perm", range(len(chain.framed) + 1)[::-1])]
+    append_transpose(chain, node.name, node.outputs[0], order, node.refused)
 
 
 def _on_channels(chain: Chain, node: OnnxNode, default: int) -> None:

@@ -242,7 +242,7 @@ REFUSED: dict[str, tuple[Callable[[Builder], str], str]] = {
     "dynamic shape": (dynamic_reshape, "its shape is not constant: dynamic shapes are not supported"),
     "flatten axis": (then("Flatten", axis=0), "axis 0 does not keep the batch apart; only axis 1 is supported"),
     "squeeze axis": (then("Squeeze", [0]), r"axes \[0\] must name axes behind the batch"),
-    "squeeze all": (then("Squeeze"), "axes None must name axes behind the batch"),
+    "squeeze all": (then("Squeeze"), "must name axes behind the batch"),
     "transpose": (then("Transpose"), r"it permutes the axes of a tensor \[1, 0\]; only moving axes of size 1 is"),
     "softmax axis": (then("Softmax", axis=0), "axis 0 is not the last axis"),
     "argmax axis": (then("ArgMax"), "axis 0 is not the last axis"),
