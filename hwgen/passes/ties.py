@@ -178,14 +178,18 @@ def _first_differences(mine: Codes, theirs: Codes, undecided: npt.NDArray[np.boo
     return [(int(frame), int(place)) for frame, place in np.argwhere(differs)]
 
 
-def _distance(u: Fraction, op: Quantize, code: int, oracle_code: int) -> Fraction:
-    """From `u` to the farthest boundary between two codes, in output steps."""
+def _distance(u: Sequence[Fraction], index: int, op: Quantize, pair: tuple[int, int]) -> float:
+    """From u[index], of the exact numbers of a block or a single one, to the farthest boundary between two codes, in
+    output steps.
+    """
+    if isinstance(op.format, Blocked):
+        return float(block_distance(u, index, op.format, op.rounding, pair))
     if isinstance(op.format, Bipolar):
-        return abs(u)
+        return float(abs(u[index]))
     _, bounds = steps(op.format, op.rounding)
     rungs = ladder(op.format)
-    below, above = sorted(int(np.flatnonzero(rungs == c)[0]) for c in (code, oracle_code))
-    return max(abs(u - Fraction(bounds[k][0]) / 2) for k in range(below, above))
+    below, above = sorted(int(np.flatnonzero(rungs == code)[0]) for code in pair)
+    return float(max(abs(u[index] - Fraction(bounds[k][0]) / 2) for k in range(below, above)))
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,9 @@ class _Section:
         for node in between:
             types.append(node.op.infer(types[-1]))
         chain_of, channels = [*between, quantizer], types[-1].channels
+        # Numbers far apart in an image are often the same: its background has one sum for each channel.
+        alone = all(isinstance(node.op, Activation | Affine | Relu) for node in between)
+        known: dict[tuple[int, ...], float] = {}
         found = []
         for frame, place in places:
             channel = place % channels
@@ -230,9 +237,12 @@ class _Section:
             base = place - channel
             largest = float(steps[frame].reshape(-1)[base:][span].max()) * 2.0**-23
             bound = ulps * largest + self._dyadic(channel, kind, between, sums[frame])
-            u = [exactly(chain_of, types, sums[frame], base + c) for c in range(span.start, span.stop)]
-            where = frame, place, channel - span.start
-            found.append(_tie(quantizer.name, where, u, op, mine, theirs, bound, largest))
+            pair = int(mine[frame, place]), int(theirs[frame, place])
+            given = sums[frame].reshape(-1)[base:][span].tolist() if alone else (frame, place)
+            if (key := (channel, *pair, *given)) not in known:
+                u = [exactly(chain_of, types, sums[frame], base + c) for c in range(span.start, span.stop)]
+                known[key] = _distance(u, channel - span.start, op, pair)
+            found.append(_tie(quantizer.name, (frame, place), pair, known[key], bound, largest))
         return found
 
     def _dyadic(self, channel: int, kind: TensorType, between: Sequence[Node], sums: Codes) -> float:
@@ -257,24 +267,9 @@ def _block(op: Quantize, channel: int, channels: int) -> slice:
     return slice(start, min(start + size, channels))
 
 
-def _tie(
-    name: str,
-    where: tuple[int, int, int],
-    u: Sequence[Fraction],
-    op: Quantize,
-    mine: Codes,
-    theirs: Codes,
-    bound: float,
-    ulp: float,
-) -> Tie:
-    """where: frame, place in it, and which of the exact numbers `u`, those of a block, it is."""
-    frame, place, index = where
-    code, oracle_code = int(mine[frame, place]), int(theirs[frame, place])
-    if isinstance(op.format, Blocked):
-        distance = float(block_distance(u, index, op.format, op.rounding, (code, oracle_code)))
-    else:
-        distance = float(_distance(u[index], op, code, oracle_code))
-    return Tie(frame, name, place, code, oracle_code, distance, bound, distance / ulp if ulp else 0.0)
+def _tie(name: str, where: tuple[int, int], pair: tuple[int, int], distance: float, bound: float, ulp: float) -> Tie:
+    """where: frame, and place in it. pair: its codes in both runs."""
+    return Tie(where[0], name, where[1], *pair, distance, bound, distance / ulp if ulp else 0.0)
 
 
 def _magnitudes(magnitude: Real, between: Sequence[Node], op: Quantize) -> Array:
@@ -310,8 +305,9 @@ def _input_ties(
         places = range(place - channel + span.start, place - channel + span.stop)
         u = [Fraction(float(real[frame, p])) / Fraction(float(scale[p % len(scale)])) + kind.zero_point for p in places]
         largest = float(steps[frame, places].max()) * 2.0**-23
-        where = frame, place, channel - span.start
-        found.append(_tie("input", where, u, quantizer, mine, theirs, ulps * largest, largest))
+        pair = int(mine[frame, place]), int(theirs[frame, place])
+        distance = _distance(u, channel - span.start, quantizer, pair)
+        found.append(_tie("input", (frame, place), pair, distance, ulps * largest, largest))
     return found
 
 

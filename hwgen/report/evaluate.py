@@ -74,6 +74,8 @@ def differences(
     if not frozen.post:
         oracle[frozen.outputs[0]] = logits
     traced = golden.trace(frozen, golden.encode(frozen, x))
+    for name in oracle.keys() & traced.keys():
+        oracle[name] = _channels_last(oracle[name], traced[name].shape)
     found = explain(imported, frozen, x, traced, oracle)
     rows = []
     for node in ["input", *(node.name for node in frozen.nodes if node.output in oracle)]:
@@ -88,6 +90,14 @@ def differences(
             }
         )
     return rows
+
+
+def _channels_last(real: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    """What a float network gives (frames, *shape), images and signals with their channels first, as `shape` has it."""
+    array = np.asarray(real)
+    turned = np.moveaxis(array, 1, -1) if array.ndim > 2 else array
+    # A signal is an image of one row here. What is no image has its channels last already.
+    return turned.reshape(shape) if len(shape) == 4 and turned.shape in (shape, (shape[0], *shape[2:])) else array
 
 
 def host_text(graph: Graph) -> Mapping[str, tuple[str, ...]]:

@@ -16,6 +16,8 @@ with warnings.catch_warnings():
 
     from hwgen import cli, golden, inputs, modules
     from hwgen.errors import HwgenError, UnsupportedError
+    from hwgen.passes import freeze
+    from hwgen.report import evaluate
 
 RECIPE = """
 import numpy as np
@@ -31,6 +33,15 @@ def small():
     module.train()
     module(__import__("torch").from_numpy(x))
     return module, x, np.arange(20) % 3
+
+def image():
+    act = {"act_quant": Uint8ActPerTensorFloat, "bit_width": 4, "return_quant_tensor": True}
+    layers = [qnn.QuantConv2d(2, 3, 2, bias=False, weight_bit_width=4), nn.BatchNorm2d(3), qnn.QuantReLU(**act)]
+    module = nn.Sequential(qnn.QuantIdentity(**act), *layers, qnn.QuantConv2d(3, 2, 2, bias=False, weight_bit_width=4))
+    pixels = np.random.default_rng(0).random((6, 2, 5, 4), dtype=np.float32)
+    module.train()
+    module(__import__("torch").from_numpy(pixels))
+    return module, pixels
 
 def other():
     return nn.Sequential(nn.Softsign()), x
@@ -79,6 +90,16 @@ def test_the_command_writes_what_the_others_read(
     assert stored.logits is not None
     assert len(stored.quantized) == 1
     np.testing.assert_allclose(golden.predict(graph, stored.x), stored.logits, 1e-5, 1e-6)
+
+
+def test_images_are_compared_channel_by_channel(recipe: Path, tmp_path: Path) -> None:
+    path = modules.write_network(tmp_path, modules.read_source(f"{recipe}:image")).graph
+    imported, stored = inputs.read_imported(path), inputs.read_data(None, path)
+    assert imported is not None
+    assert stored is not None
+    assert stored.logits is not None
+    rows = evaluate.differences(imported, freeze(imported), stored.x, stored.quantized, stored.logits)
+    assert [(row["compared"], row["different"]) for row in rows] == [(6 * 40, 0), (6 * 36, 0), (6 * 12, 0)]
 
 
 def test_frames_of_a_file_take_the_place_of_the_modules_own(recipe: Path, tmp_path: Path) -> None:
