@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hwgen import ops
+from hwgen.backends import hls4ml_layers
 from hwgen.errors import HwgenError
 from hwgen.formats import BLOCKS, CATALOG, Blocked, Format, Int, get, scalar
 from hwgen.formats.grid import grid_range, on_grid
@@ -30,7 +31,7 @@ NOT_SUMMED = {"e8m0", "bf16", "fp32"}
 """Scalars whose exact products no accumulator of 62 bits holds: matrix units refuse them in every back end."""
 
 NOT_CARRIED = {"nvfp4", "nvint4", "fp4ue5m3", "int4ue5m3"}
-"""Blocks with scales that are no powers of two: networks of them are refused in every back end."""
+"""Blocks with scales that are no powers of two, which the HLS templates do not take."""
 
 
 def codes_of(fmt: Format) -> np.ndarray:
@@ -116,12 +117,14 @@ def test_every_block_format(tmp_path: Path) -> None:
     run([*map(quantized, (*carried, *test_quantize.NARROW)), *(block_matrix(*pair, rng) for pair in pairs)], tmp_path)
 
 
-def test_what_no_back_end_carries_is_refused() -> None:
+def test_what_templates_do_not_carry_is_refused() -> None:
     for name in NOT_SUMMED:
         fmt = CATALOG[name]
         with pytest.raises(HwgenError, match=rf"numbers of {name} take \d+ bits on a common grid"):
             MatVec(np.ones((1, 1), dtype=np.int64), fmt, input_format=fmt).infer(TensorType((1, 1), fmt))
     for name in NOT_CARRIED:
-        with pytest.raises(HwgenError, match=f"power-of-two scales, and {name} has not"):
-            Blocked(BLOCKS[name])  # type: ignore[arg-type]
+        kind = TensorType((32,), Blocked(BLOCKS[name].bare))  # type: ignore[union-attr]
+        op = MatVec(np.zeros((1, 32), dtype=np.int64), kind.codes_format, input_format=kind.codes_format)
+        with pytest.raises(HwgenError, match="no template for scales with a mantissa, as those of blocked<"):
+            hls4ml_layers.layers(chain("b", kind, ("b", op)))
     assert blocked("mxfp4").block.scale == scales_of(-4, 3)
