@@ -10,6 +10,7 @@ from hwgen.gateware.arith.block_maximum import BlockMaximum
 from hwgen.gateware.arith.dfp import DownConvert
 from hwgen.gateware.arith.hadamard import Hadamard
 from hwgen.gateware.arith.mx import MxQuantize
+from hwgen.gateware.arith.scaled import ScaledQuantize
 from hwgen.gateware.arith.stochastic import Lfsr
 from hwgen.ir import Beats
 from tests.gateware.arith.sweep import Dut, Flat, clocked, from_bits, to_bits
@@ -20,6 +21,7 @@ NARROW = ["block<e2m1,ue3m0b8_nosub,32>", "block<fixed<8,2>n,ue3m0b6_nosub,32>",
 # Format, scale mode.
 MODES = [*((name, "floor") for name in (*MX, *NARROW)), *((name, "even") for name in (*MX, *NARROW))]
 MODES += [("mxfp4", "ceil"), ("mxint8", "ceil"), (NARROW[1], "ceil")]
+SCALED = ["nvfp4", "nvint4", "fp4ue5m3"]
 STALLS = ((1.0, 1.0), (0.5, 0.6), (1.0, 0.4), (0.3, 1.0))
 
 
@@ -97,7 +99,7 @@ def test_mx_blocks_under_stalls(name, mode, valid, ready, rng):
 
 
 @pytest.mark.slow
-def test_a_million_lanes_of_every_mx_format_and_scale_mode(tmp_path, rng):
+def test_a_million_lanes_of_every_block_format_and_scale_mode(tmp_path, rng):
     width, blocks, lanes = 20, 32000, 8
     x = numbers(blocks, width, rng)
     beats = x.reshape(-1, lanes)
@@ -106,6 +108,7 @@ def test_a_million_lanes_of_every_mx_format_and_scale_mode(tmp_path, rng):
     stimulus = np.concatenate([to_bits(beats, width), flags, np.ones((len(beats), 2), np.uint8)], axis=1)
     ports = (("i_payload", lanes * width + 2), ("i_valid", 1), ("o_ready", 1))
     units = [MxQuantize(get(name), Beats(lanes, width, True, 4), -13, scale_mode=mode) for name, mode in MODES]
+    units += [ScaledQuantize(get(name).bare, Beats(lanes, width, True, 4), -13) for name in SCALED]
     duts = [Dut(Flat(unit), ports, ("o_payload", "o_valid")) for unit in units]
     for unit, out in zip(units, clocked(duts, [stimulus] * len(units), tmp_path), strict=True):
         element = unit.format.element.bits
@@ -115,10 +118,12 @@ def test_a_million_lanes_of_every_mx_format_and_scale_mode(tmp_path, rng):
         assert count >= blocks - 4
         codes = from_bits(out[:, : lanes * element], element).reshape(count, 32)
         scales = from_bits(out[:, lanes * element : -3], unit.format.scale.bits).reshape(count, 4)
-        name = f"{unit.format.name} {unit.scale_mode}"
-        want_scales, want = unit.format.encode(np.ldexp(x[:count].astype(float), -13), scale_mode=unit.scale_mode)
-        np.testing.assert_array_equal(scales, np.repeat(want_scales[:, None], 4, axis=1), err_msg=name)
-        np.testing.assert_array_equal(codes, want & ((1 << element) - 1), err_msg=name)
+        mode = getattr(unit, "scale_mode", None)
+        name = f"{unit.format.name} {mode}"
+        real = np.ldexp(x[:count].astype(float), -13).reshape(count, -1, unit.format.size)
+        want_scales, want = unit.format.encode(real, scale_mode=mode)
+        np.testing.assert_array_equal(scales, np.repeat(want_scales, unit.block, axis=1), err_msg=name)
+        np.testing.assert_array_equal(codes, want.reshape(count, 32) & ((1 << element) - 1), err_msg=name)
 
 
 @pytest.mark.parametrize(("valid", "ready"), STALLS)
