@@ -154,7 +154,11 @@ def _thresholds(found: Section, rows: Sequence[Sequence[int]], first: int) -> No
     op = found.quantizer.op
     assert isinstance(op, Quantize)
     table, skip = _packed(found, rows)
-    made = Thresholds(table, int(ladder(op.format)[first + skip]), op.format, op.scale, op.zero_point)
+    rungs, start = ladder(op.format), first + skip
+    if start == len(rungs) - 1:
+        # Always the greatest code: one step to it that every input takes.
+        table, start = np.full_like(table[:1, :1], integer_range(found.x)[0]), start - 1
+    made = Thresholds(table, int(rungs[start]), op.format, op.scale, op.zero_point)
     return replace(found.quantizer, op=made)
 
 

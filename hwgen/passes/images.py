@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from hwgen.errors import HwgenError
 from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import ladder
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Activation, Affine, Dense, Pool, Quantize, Relu, Upsample, Window
 from hwgen.passes.branches import each_chain
 from hwgen.passes.chain import chain, rebuilt, refused
+from hwgen.passes.opposite import opposites
 
 
 @each_chain
@@ -86,7 +88,10 @@ def _pool_ahead(done: list[Node], quantizer: Node) -> None:
         if source is None or not isinstance(source.op, Dense):
             raise refused(quantizer, "factors ahead of the maximum are negative, with no weights to negate")
         flips = np.broadcast_to(signs < 0, (source.op.weight.shape[0],))
-        done[place - 1] = replace(source, op=flipped(source.op, flips))
+        try:
+            done[place - 1] = replace(source, op=flipped(source.op, flips))
+        except HwgenError as error:
+            raise refused(source, str(error)) from error
         between = _behind_flipped(between, flips, quantizer)
     done[place:-1] = [*pair, *between]
 
@@ -109,18 +114,12 @@ def _behind_flipped(between: list[Node], flips: npt.NDArray[np.bool_], quantizer
 
 
 def flipped(op: Dense, channels: npt.NDArray[np.bool_]) -> Dense:
-    """The product with the sums of some outputs negated, by their weights; exact."""
-    fmt, weight = op.format, op.weight
-    if isinstance(fmt, Bipolar):
-        return replace(op, weight=np.where(channels[:, None], 1 - weight, weight))
-    if isinstance(fmt, Int):
-        worth = np.where(channels[:, None], op.zero_point - weight, weight - op.zero_point)
+    """The product with the sums of some outputs negated, by their weights; exact. Raises as `opposites`."""
+    if isinstance(op.format, Int):
+        worth = np.where(channels[:, None], op.zero_point - op.weight, op.weight - op.zero_point)
         return replace(op, weight=worth, format=Int.holding(int(worth.min()), int(worth.max())), zero_point=0)
-    element = fmt.block.element if isinstance(fmt, Blocked) else fmt
-    codes = fmt.elements(weight) if isinstance(fmt, Blocked) else weight
-    opposite = element.encode(-element.decode(codes))
-    joined = fmt.join(fmt.scales(weight), opposite) if isinstance(fmt, Blocked) else opposite
-    return replace(op, weight=np.where(channels[:, None], joined, weight))
+    weight, fmt = opposites(op.weight, op.format, channels)
+    return replace(op, weight=weight, format=fmt)
 
 
 @each_chain

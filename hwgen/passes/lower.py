@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgen.errors import HwgenError
-from hwgen.formats import Bipolar, Blocked, Format, Int, Minifloat
+from hwgen.formats import Bipolar, Blocked, Int, Minifloat
 from hwgen.formats.grid import on_grid
 from hwgen.ir import Graph, Node, TensorType
 from hwgen.ops import Affine, Dense, Grouped, GroupedDense, MatVec, Quantize
@@ -20,6 +20,7 @@ from hwgen.passes.blocks import narrowed
 from hwgen.passes.branches import along, each_chain
 from hwgen.passes.chain import chain, read_type, rebuilt, refused, uniform
 from hwgen.passes.fix import fix_behind
+from hwgen.passes.opposite import opposites
 
 
 @each_chain
@@ -163,23 +164,9 @@ def holding(worth: npt.NDArray[np.int64]) -> Int:
 
 
 def negated(op: MatVec, channels: npt.NDArray[np.bool_]) -> MatVec:
-    """`op` with the sums of some output channels negated, by their weights and bias."""
-    sign = np.where(channels, -1, 1)
-    fmt: Format = op.weight_format
-    if isinstance(fmt, Bipolar):
-        weight = np.where(channels[:, None], 1 - op.weight, op.weight)
-    elif isinstance(fmt, Minifloat):
-        weight = np.where(channels[:, None], op.weight ^ (1 << fmt.magnitude_bits), op.weight)
-    elif isinstance(fmt, Blocked):
-        element = fmt.block.element
-        opposite = element.encode(-element.decode(fmt.elements(op.weight)))
-        weight = np.where(channels[:, None], fmt.join(fmt.scales(op.weight), opposite), op.weight)
-    else:
-        weight = op.weight * sign[:, None]
-        low, high = fmt.code_range
-        if weight.min() < low or weight.max() > high:
-            fmt = holding(weight)
-    return replace(op, weight=weight, weight_format=fmt, bias=op.bias * sign)
+    """`op` with the sums of some output channels negated, by their weights and bias; raises as `opposites`."""
+    weight, fmt = opposites(op.weight, op.weight_format, channels)
+    return replace(op, weight=weight, weight_format=fmt, bias=np.where(channels, -op.bias, op.bias))
 
 
 @each_chain

@@ -115,7 +115,10 @@ def _rising(
         return source, None, channel_lines
     rising = [line.flipped() if line.slope < 0 else line for line in channel_lines]
     if source is not None and isinstance(source.op, MatVec):
-        return replace(source, op=negated(source.op, falls)), None, rising
+        try:
+            return replace(source, op=negated(source.op, falls)), None, rising
+        except HwgenError as error:
+            raise refused(source, str(error)) from error
     low, high = integer_range(codes)
     fmt = Int.holding(min(low, -high), max(high, -low))
     sign, zero = np.where(falls, -1, 1), np.zeros(1, dtype=np.int64)

@@ -282,3 +282,12 @@ def test_thresholds_stay_thresholds_where_codes_are_wide() -> None:
     op = frozen.nodes[1].op
     assert isinstance(op, Thresholds)
     assert op.thresholds.shape == (3, 15)
+
+
+def test_a_function_that_always_gives_the_greatest_code_is_one_step_that_all_take() -> None:
+    graph = wide(Activation("softplus"), Quantize(Bipolar()))
+    frozen = freeze(graph)
+    op = frozen.nodes[1].op
+    assert isinstance(op, Thresholds)
+    assert op.first == 0
+    assert (op.run(np.arange(-5, 5).repeat(3).reshape(-1, 3)) == 1).all()
