@@ -52,8 +52,9 @@ class Small(nn.Module):  # type: ignore[misc]
         return self.linear(x.view(x.size(0), -1))
 
 
-def settled(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """The module with statistics and scales of random images, in eval mode."""
+def settled(module: nn.Module, shape: tuple[int, ...], images: torch.Tensor | None = None) -> nn.Module:
+    """The module with statistics and scales of `images`, by default random ones, and factors of both signs, in eval
+    mode."""
     torch.manual_seed(1)
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -61,7 +62,7 @@ def settled(module: nn.Module, shape: tuple[int, ...]) -> nn.Module:
             nn.init.uniform_(part.bias, -0.3, 0.6)
     with torch.no_grad():
         for _ in range(3):
-            module(torch.rand(32, *shape))
+            module(torch.rand(32, *shape) if images is None else images)
     return module.eval()
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hwgen import formats, gateware, ops
+from hwgen import formats, gateware, golden, ops
 from hwgen.formats import Bipolar, Int
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
 from hwgen.ops import cost
@@ -50,6 +50,27 @@ def defined(graph, codes):
     for node in graph.nodes:
         values[node.output] = node.op.run(*(values[tensor] for tensor in node.inputs))
     return values[graph.outputs[0]].reshape(len(codes), -1)
+
+
+def keeps(graph, codes, folding, *, settles=True):
+    """The golden model and the accelerator give what the layers define, with stalls too, at the promised times.
+
+    settles: whether frames follow each other at the promised interval from the last but one on; before that queues
+    that fill up let them come earlier.
+    """
+    frames = codes.reshape(-1, *graph.input_type.shape)
+    want = defined(graph, frames)
+    np.testing.assert_array_equal(golden.run(graph, frames).reshape(len(frames), -1), want)
+    for valid, ready in ((1.0, 1.0), (0.6, 0.5)):
+        accelerator, _ = gateware.accelerator_of(graph, folding)
+        got = stream(accelerator, codes.reshape(len(frames), -1), valid=valid, ready=ready)
+        np.testing.assert_array_equal(got.codes, want)
+        if ready == 1.0:
+            ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
+            assert ends[0] - got.taken[0] == accelerator.latency
+            assert np.diff(ends).max() <= accelerator.interval
+            assert not settles or np.diff(ends)[-1] == accelerator.interval
+    assert cost.estimate(graph, folding).lut
 
 
 def residual(rng, stride=1):

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from hwgen import gateware, golden, ops
+from hwgen import ops
 from hwgen.formats import Int
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
 from hwgen.ops.join import beside, product_of
-from tests.gateware.bench import stream
 from tests.gateware.test_blocks import blocked, numbers
-from tests.gateware.test_branches import Net, defined
+from tests.gateware.test_branches import Net, keeps
 
 
 class Blocks(Net):
@@ -64,16 +63,4 @@ def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     make, element = NETWORKS[name]
     graph = make(rng, element)
     codes = graph.input_type.encode(numbers((3, 8), rng))
-    want = defined(graph, codes)
-    np.testing.assert_array_equal(golden.run(graph, codes), want)
-    folding = {node.name: Fold(1, 2) for node, _ in cost.matrix_units(graph)}
-    for seed, (valid, ready) in enumerate([(1.0, 1.0), (0.7, 0.6)]):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes, valid=valid, ready=ready, seed=seed)
-        np.testing.assert_array_equal(got.codes, want)
-        if ready == 1.0:
-            ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
-            assert ends[0] - got.taken[0] == accelerator.latency
-            # Queues give the first frames earlier than their pace.
-            assert np.diff(ends).max() <= accelerator.interval
-    assert cost.estimate(graph, folding).lut
+    keeps(graph, codes, {node.name: Fold(1, 2) for node, _ in cost.matrix_units(graph)}, settles=name != "mixed")

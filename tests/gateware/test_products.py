@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from hwgen import gateware, golden, ops
+from hwgen import ops
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
 from hwgen.ops.join import product_of
-from tests.gateware.bench import random_codes, stream
+from tests.gateware.bench import random_codes
 from tests.gateware.test_blocks import blocked
-from tests.gateware.test_branches import U2, Net, defined
+from tests.gateware.test_branches import U2, Net, keeps
 
 MX = blocked("mxfp4", size=4)
 
@@ -52,19 +52,7 @@ def excited(rng):
 def test_networks_keep_their_codes_and_times(make, rng):
     graph = make(rng)
     codes = random_codes(graph.input_type.format, (3, graph.input_type.size), rng)
-    frames = codes.reshape(3, *graph.input_type.shape)
-    want = defined(graph, frames)
-    np.testing.assert_array_equal(golden.run(graph, frames).reshape(3, -1), want)
-    folding = {node.name: Fold(1, 1) for node, _ in cost.matrix_units(graph)}
-    for valid, ready in ((1.0, 1.0), (0.6, 0.5)):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes, valid=valid, ready=ready)
-        np.testing.assert_array_equal(got.codes, want)
-        if ready == 1.0:
-            ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
-            assert ends[0] - got.taken[0] == accelerator.latency
-            assert set(np.diff(ends)[-1:]) == {accelerator.interval}
-    assert cost.estimate(graph, folding).lut
+    keeps(graph, codes, {node.name: Fold(1, 1) for node, _ in cost.matrix_units(graph)})
 
 
 @pytest.mark.parametrize(("a", "b"), [("int8", "uint4"), ("e2m1", "e4m3"), ("bipolar", "int3"), ("mx", "int3")])

@@ -1,17 +1,16 @@
 """Slices of channels against their definition: ranges, lanes at both extremes, formats, stalls; networks that split."""
 
-import numpy as np
 import pytest
 
-from hwgen import gateware, golden, ops
+from hwgen import ops
 from hwgen.errors import HwgenError
 from hwgen.formats import get
 from hwgen.gateware.slice import Slice
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
-from tests.gateware.bench import check, random_codes, stream
+from tests.gateware.bench import check, random_codes
 from tests.gateware.test_blocks import blocked, numbers
-from tests.gateware.test_branches import U2, Net, defined
+from tests.gateware.test_branches import U2, Net, keeps
 
 
 @pytest.mark.parametrize(
@@ -71,16 +70,4 @@ def network(rng):
 def test_networks_keep_their_codes_and_times(rng):
     graph = network(rng)
     codes = random_codes(U2, (3, graph.input_type.size), rng)
-    frames = codes.reshape(3, *graph.input_type.shape)
-    want = defined(graph, frames)
-    np.testing.assert_array_equal(golden.run(graph, frames).reshape(3, -1), want)
-    folding = {node.name: Fold(1, 2) for node, _ in cost.matrix_units(graph)}
-    for valid, ready in ((1.0, 1.0), (0.6, 0.5)):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes, valid=valid, ready=ready)
-        np.testing.assert_array_equal(got.codes, want)
-        if ready == 1.0:
-            ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
-            assert ends[0] - got.taken[0] == accelerator.latency
-            assert set(np.diff(ends)[-1:]) == {accelerator.interval}
-    assert cost.estimate(graph, folding).lut
+    keeps(graph, codes, {node.name: Fold(1, 2) for node, _ in cost.matrix_units(graph)})
