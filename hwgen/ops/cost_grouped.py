@@ -25,7 +25,9 @@ def grouped(op: Grouped, x: TensorType, fold: Fold, family: Family) -> Terms:
     bits, size, coded = grid_bits(x.codes_format), weight_bits(op), stores_codes(op, x, kind)
     magnitude = op.magnitudes[1].bit_length()
     weights, blocks = rom(macs * (op.weight_format.bits if coded else magnitude + 1), op.weight.size // macs, family)
-    biases, more = rom(lanes * acc, turns, family) if op.bias.any() else (Term(), 0)
+    # Partial products of negative weights leave something out, which the biases make up for.
+    has_biases = bool(op.bias.any()) or (kind == "lut" and op.extremes[0] < 0)
+    biases, more = rom(lanes * acc, turns, family) if has_biases else (Term(), 0)
     steps = (op.weight.size // macs - 1).bit_length() + (turns - 1).bit_length()
     levels = (terms - 1).bit_length() + 2
     parts = {

@@ -39,6 +39,9 @@ _ECP5 = Device(16, _DPR16X4, _DPR16X4, by_bits=False)
 _XCUP = Device(64, Cells(32, 14, 64, 8, 16), Cells(32, 16, 512, 8, 16), by_bits=True)
 DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": _XCUP}
 
+RAGGED = 5
+"""How many times as many LUTs a ROM of no power of two of words takes on UltraScale+."""
+
 BLOCK_COST = 128
 """Yosys' cost of a block RAM of 18 kbit."""
 
@@ -49,7 +52,10 @@ def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
         return Term(), 0
     if wants_block_ram(round(width), depth):
         return Term(), blocks_of(round(width), depth)[0]
-    return Term(width * max(depth / DEVICES[family].rom, 0.8), width), 0
+    device = DEVICES[family]
+    # Ends of their own keep words from sharing the multiplexers behind LUTs.
+    ragged = family == "xcup" and depth > device.rom and depth & (depth - 1) > 0
+    return Term(width * max(depth / device.rom * (RAGGED if ragged else 1), 0.8), width), 0
 
 
 def memory(width: int, depth: int, family: Family, *, single: bool = False) -> tuple[Term, int]:

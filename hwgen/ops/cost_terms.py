@@ -87,6 +87,9 @@ def block_quantize(op: BlockQuantize, x: TensorType, lanes: int, family: Family)
     steps = max(1, (width - 1).bit_length())
     beats = 2 * op.format.block.size // lanes + 2
     held, blocks = memory(width * lanes + 2, beats, family)
+    if blocks:
+        # What is written while it is read passes the block by.
+        held += Term(1, 2).times(width * lanes + 2)
     known, _ = memory(width, 4, family)
     parts = {
         "lanes": Term(2 * width + width * steps + 6 * element.bits, 3 * width + element.bits).times(lanes),
@@ -172,8 +175,11 @@ def requantize(op: Requantize, x: TensorType, lanes: int, family: Family) -> Ter
         "unit": Term(16, 20 + (width if fields else 0)),
     }
     dsp = multipliers(width, factor + 1, family) if multiplies else 0
-    # What several multiplier blocks give is added up.
-    parts["pieces"] = Term(max(dsp - 1, 0) * full).times(lanes)
+    # What several multiplier blocks of 17 bits give is added up; the offset waits for the product.
+    parts["pieces"] = Term(max(dsp - 1, 0) * max(full - 17, 0)).times(lanes)
+    parts["waits"] = Term(0, int(np.abs(op.offset).max()).bit_length() * (multiplies and len(op.offset) > 1)).times(
+        lanes
+    )
     return Terms("requantize", parts, blocks * lanes, dsp * lanes)
 
 
