@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -15,6 +16,7 @@ from hwgen.ops import BlockQuantize, Quantize, Requantize, integer_range
 from hwgen.ops.matvec import MAX_ACCUMULATOR_BITS
 from hwgen.passes.chain import refused
 from hwgen.passes.exact import Line
+from hwgen.passes.fix import enough
 
 GUARD_BITS = 8
 """Bits below an accumulator's unit that addends keep, where all channels have one power of two as factor."""
@@ -28,6 +30,10 @@ COMFORTABLE_BITS = 53
 STEP_BITS = 12
 """Then numbers are rounded half up to 2**-STEP_BITS of the finest step of the elements: narrower numbers are cheaper to
 find a block's maximum of, and only what is that close to a rounding boundary can differ."""
+
+
+SPARE_BITS = 2
+"""Bits below those that sums keep which are narrowed first."""
 
 
 def scales_of(low: int, high: int) -> Minifloat:
@@ -57,7 +63,7 @@ def block_quantizer(x: TensorType, quantizer: Node, lines: Sequence[Line]) -> li
     lines: what is quantized, per channel of the codes of `x`; slopes are not negative. Where all have one power of
     two as slope, addends are rounded to 2**-GUARD_BITS of a unit of `x` or are exact; else factors and addends are
     rounded so that the greatest factor has FACTOR_BITS bits, or as many as the sums leave room for, and the results to
-    2**-STEP_BITS of the finest step of the elements.
+    2**-STEP_BITS of the finest step of the elements. Sums that leave factors no room lose low bits first (`_excess`).
     Raises UnsupportedError naming the quantizer if they leave too little, the channels are no whole blocks, or they are
     clipped differently.
     """
@@ -69,6 +75,16 @@ def block_quantizer(x: TensorType, quantizer: Node, lines: Sequence[Line]) -> li
     if x.channels % op.format.block.size:
         raise refused(quantizer, f"blocks of {op.format.block.size} do not divide {x.channels} channels")
     low, high = integer_range(x)
+    if excess := _excess(lines, max(abs(low), abs(high)), op.format):
+        half, wider = 1 << (excess - 1), [replace(line, slope=line.slope * 2**excess) for line in lines]
+        # What is beyond gives the greatest scale and the greatest element in any case.
+        most = max(math.ceil(enough(line, op.format)) for line in wider if line.slope)
+        bottom, top = max((low + half) >> excess, -most), min((high + half) >> excess, most)
+        one, none, drop = (np.array([number], dtype=np.int64) for number in (1, 0, excess))
+        scale = tuple(s * 2.0**excess for s in x.scale)
+        narrow = Requantize(one, none, drop, "half_up", bottom, top, Int.holding(bottom, top), scale)
+        node = Node(f"{quantizer.name}.narrow", narrow, (), f"{quantizer.output}.narrow")
+        return [node, *block_quantizer(narrow.infer(x), quantizer, wider)]
     exponent = _unit(lines, max(abs(low), abs(high)), quantizer)
     unit = Fraction(2) ** exponent
     factors, addends = ([round(value / unit) for value in column] for column in zip(*map(_pair, lines), strict=True))
@@ -92,6 +108,18 @@ def block_quantizer(x: TensorType, quantizer: Node, lines: Sequence[Line]) -> li
     return [Node(f"{quantizer.name}.affine", affine, (), f"{quantizer.output}.affine"), blocks]
 
 
+def _excess(lines: Sequence[Line], reach: int, fmt: Blocked) -> int:
+    """Low bits of sums up to `reach` that are rounded away first: none, unless factors would find no room beside them,
+    and then only those below 2**-(STEP_BITS + SPARE_BITS) of the finest step of the elements."""
+    slopes = {line.slope for line in lines}
+    greatest = max(slopes)
+    if reach.bit_length() + LEAST_FACTOR_BITS < MAX_ACCUMULATOR_BITS - 1 or _is_power(slopes) or not greatest:
+        return 0
+    unit = Fraction(2) ** (fmt.lsb - STEP_BITS - SPARE_BITS) / greatest
+    unseen = unit.numerator.bit_length() - unit.denominator.bit_length() - 1
+    return max(0, min(unseen, reach.bit_length() - (COMFORTABLE_BITS - FACTOR_BITS)))
+
+
 def _pair(line: Line) -> tuple[Fraction, Fraction]:
     return line.slope, line.offset
 
@@ -99,8 +127,8 @@ def _pair(line: Line) -> tuple[Fraction, Fraction]:
 def _unit(lines: Sequence[Line], reach: int, quantizer: Node) -> int:
     """The exponent of the unit that factors and addends are integers of."""
     slopes = {line.slope for line in lines}
-    (slope, *others) = slopes
-    if not others and slope and slope.numerator & (slope.numerator - 1) == 0 and _is_dyadic(slope):
+    if _is_power(slopes):
+        (slope,) = slopes
         exponent = slope.numerator.bit_length() - slope.denominator.bit_length()
         numbers = [number for line in lines for number in (line.offset, line.low, line.high) if number is not None]
         for guard in range(GUARD_BITS):
@@ -123,8 +151,10 @@ def _unit(lines: Sequence[Line], reach: int, quantizer: Node) -> int:
     )
 
 
-def _is_dyadic(number: Fraction) -> bool:
-    return number.denominator & (number.denominator - 1) == 0
+def _is_power(slopes: set[Fraction]) -> bool:
+    """Whether they are one power of two."""
+    (slope, *others) = slopes
+    return not others and slope.numerator.bit_count() == slope.denominator.bit_count() == 1
 
 
 def _bound(lines: Sequence[Line], name: str, unit: Fraction, quantizer: Node) -> int | None:

@@ -60,7 +60,7 @@ def _fix(x: TensorType, y: TensorType, op: MatVec, between: Sequence[Node], quan
     assert isinstance(x.format, Blocked)
     reach = total_reach(op.weight_format, op.weight, x.format)
     if not sums:
-        reach = min(reach, max(_enough(line, fmt) if line.slope else Fraction(0) for line in found))
+        reach = min(reach, max(enough(line, fmt) if line.slope else Fraction(0) for line in found))
     bits = max(int(reach / Fraction(2) ** lsb).bit_length() + 1, 3)
     if bits > MAX_BITS:
         raise refused(quantizer, f"FP32 sums ahead of it need {bits} bits of fixed point; at most {MAX_BITS} are had")
@@ -86,7 +86,7 @@ def _exponent(number: Fraction) -> int:
     return e if number <= Fraction(2) ** e else e + 1
 
 
-def _enough(line: Line, fmt: Format) -> Fraction:
+def enough(line: Line, fmt: Format) -> Fraction:
     """The magnitude of a sum from which on the quantizer gives its greatest or its least code."""
     # The next power of two above the greatest number: also what a block's greatest scale is chosen for.
     most = Fraction(2) ** (_exponent(max(abs(end) for end in fmt.extremes)) + 1)

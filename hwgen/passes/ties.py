@@ -327,11 +327,20 @@ def _dyadic_scales(frozen: Graph, quantizer: Node) -> dict[int, tuple[Fraction, 
             channels = frozen.types[node.output].channels
             arrays = (node.op.multiplier, node.op.offset, node.op.shift)
             rows = zip(*(np.broadcast_to(a, (channels,)).tolist() for a in arrays), strict=True)
-            return {
-                c: (unit * abs(m) / (1 << shift), unit * b / (1 << shift), rounding)
-                for c, (m, b, shift) in enumerate(rows)
-            }
+            lost = _narrowed(frozen, quantizer)
+            found = {}
+            for c, (m, b, shift) in enumerate(rows):
+                slope = unit * abs(m) / (1 << shift)
+                found[c] = slope / (1 << lost), unit * b / (1 << shift), rounding + (slope / 2 if lost else 0)
+            return found
     return {}
+
+
+def _narrowed(frozen: Graph, quantizer: Node) -> int:
+    """Low bits that sums lose ahead of a quantizer to blocks."""
+    name = f"{quantizer.name}.narrow"
+    ops = [node.op for node in frozen.nodes if node.name == name]
+    return int(ops[0].shift[0]) if ops and isinstance(ops[0], Requantize) else 0
 
 
 def _sum_differences(

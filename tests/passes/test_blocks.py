@@ -96,6 +96,27 @@ def test_addends_that_fit_are_exact_and_others_are_rounded_once() -> None:
     )
 
 
+def test_sums_that_leave_factors_no_room_lose_low_bits_first() -> None:
+    graph = network("mxfp8e4m3", Affine(np.linspace(0.1, 1, 16) * np.array([1.0, -1.0] * 8), np.full(1, 0.3)))
+    windows = {"q0": narrow("mxfp8e4m3", -20, -5), "q1": narrow("mxfp8e4m3", -12, -5)}
+    nodes = [replace(n, op=Quantize(windows[n.name])) if n.name in windows else n for n in graph.nodes]
+    graph = replace(graph, nodes=tuple(nodes))
+    frozen = freeze(graph)
+    wide, narrowed_, *_ = frozen.nodes
+    assert (narrowed_.name, type(narrowed_.op)) == ("q1.narrow", Requantize)
+    bits = [frozen.types[node.output].codes_format.bits for node in (wide, narrowed_)]
+    assert bits[0] - bits[1] >= 4
+    x = np.random.default_rng(0).normal(0, 0.4, (100, 16)) * 2.0 ** np.arange(-4, 4, 0.5)
+    x[3] *= 1e4
+    tensors = real(graph, x)
+    codes = golden.trace(frozen, golden.input_codes(frozen, x))
+    assert not explain(graph, frozen, x, codes, tensors).unexplained
+    q1 = next(node.op for node in graph.nodes if node.name == "q1")
+    assert isinstance(q1, Quantize)
+    # Factors of 12 bits turn one code in hundreds.
+    assert (q1.format.decode(codes["q1"]) != tensors["q1"]).mean() < 0.01
+
+
 def test_weights_take_the_narrowest_scales_and_zero_blocks_any() -> None:
     full = Blocked(replace(get("mxfp4"), size=4))
     x = np.array([[1.0, 2, 3, 4, 0, 0, 0, 0], [64, 8, 4, 0, 0.5, 0, 0, 0.25]])
