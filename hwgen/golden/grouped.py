@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from hwgen.formats import Int
+from hwgen.golden.carrier import Carrier
 from hwgen.golden.wide import worth_of_codes
 from hwgen.ir import TensorType
 from hwgen.ops import Grouped
 from hwgen.ops.grouped import by_group
-
-Carrier = npt.NDArray[Any]
 
 
 def grouped_kernel(op: Grouped, x: TensorType, carrier: type[Any], own: type[Any]) -> Callable[[Carrier], Carrier]:

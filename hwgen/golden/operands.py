@@ -11,8 +11,8 @@ import numpy.typing as npt
 from hwgen.formats import Codes, Format
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.multiply import check_range, lmul_correction, span
+from hwgen.golden.carrier import Carrier
 from hwgen.golden.exact import Bools, pieces
-from hwgen.golden.split import Carrier
 
 TABLE_BITS = 16
 """Codes of formats up to this many bits are looked up in tables."""

@@ -10,9 +10,10 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Block, Codes, Format, Real
 from hwgen.formats.multiply import Span, check_codes, span
+from hwgen.golden.carrier import Carrier
 from hwgen.golden.exact import LIMB, Bools, Exact, add_shifted, carried, extended, limb_count, pieces
 from hwgen.golden.operands import integers, special_codes
-from hwgen.golden.split import Carrier, split
+from hwgen.golden.split import split
 from hwgen.golden.sums import on_blas
 
 BlockCodes = tuple[npt.ArrayLike, npt.ArrayLike]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgen.formats import Blocked
 from hwgen.formats.blocked import MAX_LISTED_BITS
+from hwgen.golden.carrier import Carrier
 from hwgen.ops import Fix, MatVec
 from hwgen.ops.block_sums import block_reach
-
-Carrier = npt.NDArray[Any]
 
 
 def fp32_kernel(op: MatVec, carrier: npt.DTypeLike) -> Callable[[Carrier], Carrier]:

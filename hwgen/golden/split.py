@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-import numpy.typing as npt
-
-Carrier = npt.NDArray[Any]
 CARRIERS = (("float32", 1 << 24, 1), ("float64", 1 << 53, 2))
 """Floating-point types, the magnitude up to which they carry every integer, and what a matrix product costs."""
 

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from hwgen.errors import HwgenError
 from hwgen.formats import Codes, Format
 from hwgen.formats.multiply import CODE_MULTIPLIERS, Span, product, product_span
+from hwgen.golden.carrier import Carrier
 from hwgen.golden.exact import Bools, Exact, add_shifted, carried, limb_count, shifted
 from hwgen.golden.operands import TABLE_BITS, Operand, operand, reach
-from hwgen.golden.split import Carrier, Split, split
+from hwgen.golden.split import Split, split
 
 CHUNK = 1 << 20
 """Products held at a time where they do not ride on BLAS."""

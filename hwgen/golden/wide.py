@@ -8,7 +8,8 @@ import numpy as np
 
 from hwgen.formats import Bipolar, Codes, Format, Int
 from hwgen.formats.grid import grid_range, on_grid
-from hwgen.golden.split import Carrier, split
+from hwgen.golden.carrier import Carrier
+from hwgen.golden.split import split
 
 
 def worth_of_codes(fmt: Format) -> Codes:
