@@ -8,12 +8,13 @@ import pytest
 
 from hwgen import golden
 from hwgen.errors import HwgenError, UnsupportedError
-from hwgen.formats import Blocked, get
+from hwgen.formats import Blocked, Int, get
 from hwgen.ir import Graph, Node, Op, TensorType, Value
 from hwgen.ops import Affine, BlockQuantize, Dense, MatVec, Quantize, Relu, Requantize
 from hwgen.passes import explain, freeze
 from hwgen.passes.block_ties import block_distance
 from hwgen.passes.blocks import narrowed, scales_of
+from tests.conftest import chain
 
 ELEMENTS = ["mxfp4", "mxint8", "mxfp6e3m2", "mxfp6e2m3"]
 
@@ -137,6 +138,34 @@ def test_distances_to_where_codes_change() -> None:
     assert block_distance(block, 1, fmt, "half_even", (code, up)) == Fraction(1, 2)
     other = [int(fmt.encode([8.0, 1.25])[1]), code]
     assert block_distance(block, 1, fmt, "half_even", (other[0], other[1])) == 1
+
+
+def test_distances_where_scales_have_a_mantissa() -> None:
+    fmt = Blocked(replace(get("nvfp4").bare, size=2))
+    # The scale is 1; from 5/4 to the element 2 the boundaries 5/4 and 7/4 are passed.
+    block = [Fraction(6), Fraction(5, 4)]
+    code, up = int(fmt.encode([6.0, 1.25])[1]), int(fmt.encode([6.0, 2.0])[1])
+    assert block_distance(block, 1, fmt, "half_even", (code, up)) == Fraction(1, 2)
+    # The next scales are 9/8 and 5/4, which begin at 6 * 17/16 and 6 * 19/16.
+    further = int(fmt.encode([7.5, 1.25])[1])
+    assert block_distance(block, 1, fmt, "half_even", (code, further)) == Fraction(9, 8)
+
+
+@pytest.mark.parametrize("name", ["mxfp4", "nvfp4"])
+def test_an_element_that_rounds_to_zero_in_one_run_only_is_a_tie(name: str) -> None:
+    fmt = Blocked(replace(get(name).bare, size=8)) if name == "nvfp4" else narrow(name, -5, 2)
+    weight = np.eye(8, 16, dtype=np.int64)
+    ops = [("q0", Quantize(Int(8), (0.25,))), ("fc0", Dense(weight, Int(2))), ("q1", Quantize(fmt))]
+    graph = chain("tie", TensorType((16,)), *ops)
+    frozen = freeze(graph)
+    x = np.zeros((1, 16))
+    # 1/4 lies between the elements 0 and 1/2 of scale 1, and goes to the even one.
+    x[0, :2] = 6.0, 0.25
+    codes = golden.trace(frozen, golden.encode(frozen, x))
+    near = codes["q1_out"].copy()
+    near[0, 1] |= 1
+    found = explain(graph, frozen, x, codes, {"q0_out": x, "q1_out": fmt.decode(near)})
+    assert [(tie.distance, tie.proven) for tie in found.ties] == [(0.0, True)]
 
 
 def test_what_cannot_become_blocks_is_refused() -> None:
