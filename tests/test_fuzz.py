@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 def test_a_few_seeds_of_each_kind_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz.main(["--seeds", "0:3", "--verilator", "0", "--folder", str(tmp_path)]) == 0
     assert fuzz.main(["--what", "files", "--seeds", "0:20", "--folder", str(tmp_path)]) == 0
+    assert fuzz.main(["--what", "reals", "--seeds", "0:5", "--folder", str(tmp_path)]) == 0
     assert "20 done, 0 failed" in capsys.readouterr().out
     assert str(cases.case(3)) == str(cases.case(3))
 

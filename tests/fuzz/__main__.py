@@ -1,12 +1,14 @@
 """Random networks through golden model and gateware, and broken files through the importer, re-runnable by seeds.
 
     python -m tests.fuzz --seeds 0:50 --minutes 20
+    python -m tests.fuzz --what reals --seeds 0:2000
     python -m tests.fuzz --what files --seeds 0:2000
 
 Each seed is one network: its golden model is compared with the definitions of its operations, its gateware with both
 at every node, with random pauses at both ends; latency and interval with their formulas. Every `--verilator`-th network
-goes through the emitted Verilog in Verilator too. Or it is one QONNX file with something wrong, which is to be imported
-or refused by an HwgenError. A failure prints the seed and what was drawn, and leaves a folder.
+goes through the emitted Verilog in Verilator too. Or it is a network of real-valued operations, of which freezing keeps
+every code but proven ties. Or it is one QONNX file with something wrong, which is to be imported or refused by an
+HwgenError. A failure prints the seed and what was drawn, and leaves a folder.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pathlib import Path
 from amaranth.hdl import UnusedElaboratable
 
 from hwgen.errors import HwgenError, MismatchError, ToolFailedError
-from tests.fuzz import breaks, cases, engines, files
+from tests.fuzz import breaks, cases, engines, files, reals
 
 
 @dataclass
@@ -70,6 +72,8 @@ def main(arguments: list[str]) -> int:
             break
         if options.what == "files":
             _file(seed, tally)
+        elif options.what == "reals":
+            _real(seed, tally)
         else:
             _network(seed, tally, bool(options.verilator) and seed % options.verilator == 0)
     tally.show()
@@ -93,6 +97,20 @@ def _network(seed: int, tally: Tally, verilator: bool) -> None:
             tally.fail(seed, str(case), error)
 
 
+def _real(seed: int, tally: Tally) -> None:
+    drawn = reals.graph_of(seed)
+    if drawn is None:
+        return
+    tally.done += 1
+    try:
+        frozen = reals.check(drawn[0], seed, exact=drawn[1])
+        tally.kinds.update({node.op.kind for node in frozen.nodes})
+    except HwgenError as error:
+        tally.refuse(seed, error)
+    except Exception as error:
+        tally.fail(seed, reals.told(drawn[0]), error)
+
+
 def _file(seed: int, tally: Tally) -> None:
     tally.done += 1
     try:
@@ -107,7 +125,7 @@ def _file(seed: int, tally: Tally) -> None:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.splitlines()[0])
-    parser.add_argument("--what", choices=("networks", "files"), default="networks")
+    parser.add_argument("--what", choices=("networks", "reals", "files"), default="networks")
     parser.add_argument("--seeds", default="0:20", help="first:last, the last one left out")
     parser.add_argument("--minutes", type=float, default=10.0, help="stop after so many")
     parser.add_argument("--verilator", type=int, default=10, help="each so-many-th network in Verilator too; 0: none")

@@ -74,7 +74,7 @@ def fold_of(net: Net, node: Node, op: ops.MatVec, family: str) -> Fold:
     elif kind < 0.35:
         pe, simd = pes[-1], simds[-1]
     fold = Fold(pe, simd)
-    placed = family == "xcup" and cost.is_placed(op, x, fold)
+    placed = family == "xcup" and pe > 1 and cost.is_placed(op, x, fold)
     return Fold(pe, simd, bool(placed and rng.random() < 0.5))
 
 

@@ -294,13 +294,24 @@ def join(net: Net) -> None:
         ends.append(branch(net, fork, int(choice(rng, 0, 1, 1, 2)) if place else int(rng.integers(1, 3))))
     kinds = [net.types[end] for end in ends]
     if how == "concat":
-        net.add(ops.Concat(), *ends)
+        to = integer(rng, 4)
+        net.add(ops.Concat(), *(alike(net, end, to) for end in ends))
         return
     shapes = {kind.shape for kind in kinds}
     if len(shapes) > 1:
         ends = [matched(net, end, kinds[0].shape) for end in ends]
     found = tuple(net.types[end] for end in ends)
     net.add(aligned(found) if how == "add" else product_of(found), *ends)
+
+
+def alike(net: Net, tensor: str, to: Int) -> str:
+    """The tensor in codes of `to` of scale 1, as tensors side by side have to be."""
+    net.last = tensor
+    if not isinstance(net.format, Int):
+        net.add(ops.Decode(net.format))
+    low, high = ops.integer_range(net.kind)
+    steps = np.sort(net.rng.integers(low, high + 2, (1, to.max - to.min)), axis=1)
+    return net.add(ops.Thresholds(steps, to.min, to))
 
 
 def matched(net: Net, tensor: str, shape: tuple[int, ...]) -> str:
