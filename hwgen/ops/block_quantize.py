@@ -68,12 +68,12 @@ class BlockQuantize(Op):
         return self.format.encode(to_float64(x, self.lsb), self.rounding)
 
     @cached_property
-    def _scale_bounds(self) -> Codes:
+    def scale_bounds(self) -> Codes:
         """The least |x| whose block has scale code k + 1, for every k."""
         return _bounds(scale_steps(self.format.block), Fraction(2) ** self.lsb)
 
     @cached_property
-    def _element_bounds(self) -> Codes:
+    def element_bounds(self) -> Codes:
         """By scale code, the least |x| whose element has magnitude k + 1, for every k."""
         block = self.format.block
         significands, exponents = block.scale.significand_exponent(range(block.scale.max_magnitude + 1))
@@ -89,9 +89,9 @@ class BlockQuantize(Op):
         block = self.format.block
         blocks = np.asarray(x, dtype=np.int64).reshape(*np.shape(x)[:-1], -1, block.size)
         magnitudes = np.abs(blocks)
-        scales = np.searchsorted(self._scale_bounds, magnitudes.max(axis=-1), side="right")
+        scales = np.searchsorted(self.scale_bounds, magnitudes.max(axis=-1), side="right")
         levels = np.zeros_like(magnitudes)
-        for bounds in self._element_bounds.T:
+        for bounds in self.element_bounds.T:
             levels += magnitudes >= bounds[scales][..., None]
         negative = (blocks < 0) & (scales > 0)[..., None]
         if isinstance(block.element, Minifloat):
