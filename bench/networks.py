@@ -5,7 +5,8 @@
 Each network is folded for its frame rate, simulated in Verilator from the emitted Verilog, every beat of every node
 compared with the golden model, and synthesised component by component by Yosys for the board's family. Frames a second
 are the board's design clock over the measured clocks a frame: nothing was placed, routed or run on a board. Synthesis
-is kept by content in build/components. With --write the figures of the networks that are named, or of all, are put into
+is kept by content in build/components. A network keeps the folding that it has in docs/results/networks.json, whatever
+the cost model would choose today. With --write the figures of the networks that are named, or of all, are put into
 docs/results, beside those of the others that are there.
 """
 
@@ -29,7 +30,8 @@ from hwgen.explore.folding import interval_of
 from hwgen.flow.simulate import Codes, Run
 from hwgen.flow.verify import verify
 from hwgen.ir import Graph
-from hwgen.ops import cost
+from hwgen.ops import MatVec, cost
+from hwgen.ops.cost_layers import converter, estimate_node
 from hwgen.tools.files import write_atomic
 from hwgen.tools.resources import BLOCK_KBIT, Resources
 
@@ -113,10 +115,17 @@ def sizes(made: Accelerator) -> dict[str, Any]:
 
     for part in found.parts:
         add(part.kind if part.node else BETWEEN, "synthesis", part.resources)
+    family = made.board.family
     # Estimates count blocks of 18 kbit.
-    scale = 18 / BLOCK_KBIT[made.board.family]
-    for step in cost.parts(made.graph, made.folding, made.board.family):
-        add(kind_of[step.link.node.name], "estimate", step.own, scale)
+    scale = 18 / BLOCK_KBIT[family]
+    for step in cost.parts(made.graph, made.folding, family):
+        link, fold, own = step.link, step.fold, step.own
+        if fold:
+            # A matrix unit's own estimate has the converter of its sums, which is a component of its own.
+            assert isinstance(link.node.op, MatVec)
+            own = estimate_node(link.node, link.x, fold.simd, fold, family)
+            add(BETWEEN, "estimate", converter(link.y, link.node.op.output_lanes(fold), step.behind, family), scale)
+        add(kind_of[link.node.name], "estimate", own, scale)
         add(BETWEEN, "estimate", step.before, scale)
     if None in (total := found.total.to_json()).values():
         raise HwgenError(f"{made.graph.name}: synthesis left cells of unknown cost")
@@ -128,9 +137,17 @@ def sizes(made: Accelerator) -> dict[str, Any]:
     }
 
 
-def measure(network: Network) -> dict[str, Any]:
-    """All figures of a network."""
-    made = compiler.compile(network.make(), network.board, fps=network.fps, root=ROOT)
+def accelerator(network: Network, before: dict[str, Any]) -> Accelerator:
+    """Folded as in the figures `before`, if they are of the same board and rate; otherwise as hwgen chooses."""
+    same = before and (before["board"], before["asked"]["fps"]) == (network.board, network.fps)
+    if same:
+        return compiler.compile(network.make(), network.board, before["folding"], ROOT)
+    return compiler.compile(network.make(), network.board, root=ROOT, fps=network.fps)
+
+
+def measure(network: Network, before: dict[str, Any]) -> dict[str, Any]:
+    """All figures of a network; `before`: those that are there, or nothing."""
+    made = accelerator(network, before)
     used, ran = sizes(made), simulated(network, made)
     mhz = made.board.clock.design_mhz
     return {
@@ -211,7 +228,7 @@ def main() -> None:
     kept = json.loads(file.read_text()) if file.exists() else {}
     found = {}
     for name in names:
-        found[name] = measure(known[name])
+        found[name] = measure(known[name], kept.get(name, {}))
         if "--write" in sys.argv:
             kept = {one: {**kept, **found}[one] for one in known if one in kept or one in found}
             write_atomic(file, json.dumps(kept, indent=1) + "\n")
