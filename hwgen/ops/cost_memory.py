@@ -24,10 +24,13 @@ class Cells:
 
 @dataclass(frozen=True)
 class Device:
-    """rom: bits of a ROM in one LUT. ram: cells of a memory that is read apart from writing; single: of one that has
-    one address for both. by_bits: whether synthesis counts only those bits of a cell that are used."""
+    """rom: bits of a ROM in one LUT. table: words that synthesis looks up as one table. ram: cells of a memory that is
+    read apart from writing; single: of one that has one address for both. by_bits: whether synthesis counts only those
+    bits of a cell that are used.
+    """
 
     rom: int
+    table: int
     ram: Cells
     single: Cells
     by_bits: bool
@@ -35,12 +38,12 @@ class Device:
 
 # Cells and their costs in Yosys' lists of memories: lutrams_trellis.txt; lutrams_xcu.txt.
 _DPR16X4 = Cells(16, 4, 16, 6, 4)
-_ECP5 = Device(16, _DPR16X4, _DPR16X4, by_bits=False)
-_XCUP = Device(64, Cells(32, 14, 64, 8, 16), Cells(32, 16, 512, 8, 16), by_bits=True)
+_ECP5 = Device(16, 128, _DPR16X4, _DPR16X4, by_bits=False)
+_XCUP = Device(64, 64, Cells(32, 14, 64, 8, 16), Cells(32, 16, 512, 8, 16), by_bits=True)
 DEVICES: dict[Family, Device] = {"ecp5": _ECP5, "ice40": _ECP5, "xcup": _XCUP}
 
 RAGGED = 5
-"""How many times as many LUTs a ROM of no power of two of words takes on UltraScale+."""
+"""How many times as many LUTs a ROM of many words, but no power of two of them, takes."""
 
 BLOCK_COST = 128
 """Yosys' cost of a block RAM of 18 kbit."""
@@ -53,9 +56,11 @@ def rom(width: float, depth: int, family: Family) -> tuple[Term, int]:
     if wants_block_ram(round(width), depth):
         return Term(), blocks_of(round(width), depth)[0]
     device = DEVICES[family]
-    # Ends of their own keep words from sharing the multiplexers behind LUTs.
-    ragged = family == "xcup" and depth > device.rom and depth & (depth - 1) > 0
-    return Term(width * max(depth / device.rom * (RAGGED if ragged else 1), 0.8), width), 0
+    whole = 1 << (depth - 1).bit_length()
+    if depth > device.table and depth != whole:
+        # The multiplexers behind the LUTs are not shared by words that end before the addresses do.
+        return Term(width * RAGGED * depth / device.rom, width), 0
+    return Term(width * max((whole if depth <= device.table else depth) / device.rom, 0.8), width), 0
 
 
 def memory(width: int, depth: int, family: Family, *, single: bool = False) -> tuple[Term, int]:

@@ -124,13 +124,16 @@ def thresholds(op: Thresholds, x: TensorType, lanes: int, family: Family) -> Ter
     """A comparison and a ROM a stage and lane; one threshold in a lane is a constant."""
     stages, width = op.steps.bit_length(), x.codes_format.bits
     folds = 1 if bool((op.thresholds == op.thresholds[0]).all()) else x.channels // lanes
-    tables, blocks = Term(), 0
-    for stage, stored in enumerate(_stored(op)):
-        table, more = rom(stored, folds << stage, family)
-        tables, blocks = tables + table, blocks + more
+    found = [rom(stored, folds << stage, family) for stage, stored in enumerate(_stored(op))]
+    blocks = sum(one for _, one in found)
+    # The end of a comparison is looked up together with what comes next, where that is on the longest path.
+    last = max((stage for stage, (table, _) in enumerate(found) if table.lut), default=0)
+    tables = sum((table for stage, (table, _) in enumerate(found) if stage != last or not stage), start=Term())
+    late = found[last][0] if last else Term()
     compared = stages * (width + 1)
     parts = {
         "tables": tables.times(lanes),
+        "late": late.times(lanes),
         "comparisons": Term(lanes * compared, lanes * stages * width) if folds > 1 else Term(),
         "constants": Term() if folds > 1 else Term(lanes * compared, lanes * stages * width),
         "found": Term(0, lanes * stages * (stages + 1) / 2),
