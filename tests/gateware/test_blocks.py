@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from hwgen import ops
-from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.errors import HwgenError
 from hwgen.formats import Blocked, Int, get
 from hwgen.formats.grid import on_grid
-from hwgen.gateware.arith.scaled import ScaledQuantize
 from hwgen.gateware.beat import beats_of
 from hwgen.gateware.block_quantize import BlockQuantize
 from hwgen.gateware.matvec import MatVec
@@ -135,7 +134,3 @@ def test_what_no_blocks_are_made_of_is_refused():
         ops.BlockQuantize(Blocked(get("block<int4,ue5m3,8>")), 0)
     with pytest.raises(HwgenError, match="have 31 magnitudes at most, and e4m3 has more"):
         ops.BlockQuantize(Blocked(get("block<e4m3,ue5m3,8>")), 0)
-    with pytest.raises(UnsupportedError, match=r"makes scales with a mantissa, without a sign .*; not mxfp4"):
-        ScaledQuantize(get("mxfp4"), Beats(8, 14, True, 4), 0)
-    with pytest.raises(HwgenError, match=r"blocks of 16 need lanes that divide them .* not 12 lanes and 48 numbers"):
-        ScaledQuantize(get("nvfp4").bare, Beats(12, 14, True, 4), 0)

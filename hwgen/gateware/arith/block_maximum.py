@@ -1,4 +1,4 @@
-"""Holds back the beats of a block until the block's greatest magnitude is known."""
+"""Holds back the beats of a block until the block's greatest magnitude is known; streams of blocks."""
 
 from collections.abc import Callable
 
@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out
 
 from hwgen.errors import HwgenError
+from hwgen.formats import Block
 from hwgen.gateware.beat import lane_shape, signature
 from hwgen.gateware.pipeline import counter
 from hwgen.ir import Beats
@@ -16,6 +17,21 @@ from hwgen.ir import Beats
 def magnitude(value: Value) -> Value:
     """|value|, unsigned, of as many bits."""
     return Mux(value[-1], -value, value)[: len(value)]
+
+
+def check_blocks(fmt: Block, beats: Beats) -> None:
+    """Raises HwgenError unless the lanes divide a block, and blocks a frame."""
+    if fmt.size % beats.lanes or beats.codes % fmt.size:
+        raise HwgenError(
+            f"blocks of {fmt.size} need lanes that divide them and whole blocks in a frame, "
+            f"not {beats.lanes} lanes and {beats.codes} numbers"
+        )
+
+
+def block_stream(fmt: Block, lanes: int) -> stream.Signature:
+    """Beats of element codes (`lanes`), with the code of the `scale` that they share, `first` and `last`."""
+    codes = data.ArrayLayout(fmt.element.bits, lanes)
+    return stream.Signature(data.StructLayout({"lanes": codes, "scale": fmt.scale.bits, "first": 1, "last": 1}))
 
 
 def output_layout(beats: Beats) -> data.StructLayout:

@@ -1,7 +1,7 @@
 """Quantizers to block formats with power-of-two scales (OCP Microscaling v1.0, sec. 6.3), from exact fixed point."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hwgen.errors import HwgenError, UnsupportedError
@@ -9,7 +9,7 @@ from hwgen.formats import Block
 from hwgen.formats.block import POWER_MODES
 from hwgen.formats.minifloat import Minifloat
 from hwgen.formats.stochastic import Rounding
-from hwgen.gateware.arith.block_maximum import BlockMaximum, magnitude
+from hwgen.gateware.arith.block_maximum import BlockMaximum, block_stream, check_blocks, magnitude
 from hwgen.gateware.arith.encode import check_encoder, encode_integer, encode_magnitude, no_stage, normalise
 from hwgen.gateware.arith.rounding import named
 from hwgen.gateware.beat import signature
@@ -44,11 +44,7 @@ class MxQuantize(wiring.Component):
         if scale_mode not in POWER_MODES:
             raise HwgenError(f"unknown scale mode {scale_mode!r}: one of {', '.join(POWER_MODES)}")
         check_encoder(fmt.element, "saturate")
-        if fmt.size % beats.lanes or beats.codes % fmt.size:
-            raise HwgenError(
-                f"blocks of {fmt.size} need lanes that divide them and whole blocks in a frame, "
-                f"not {beats.lanes} lanes and {beats.codes} numbers"
-            )
+        check_blocks(fmt, beats)
         # The scale code that a top bit in the lowest and in the highest place asks for; it may lie outside the format.
         self.base = lsb - fmt.emax + fmt.scale.bias
         highest = self.base + beats.bits - 1
@@ -63,13 +59,7 @@ class MxQuantize(wiring.Component):
         self.output = Beats(beats.lanes, fmt.element.bits, False, beats.beats)
         self.block = fmt.size // beats.lanes
         self.interval, self.latency = beats.beats, self.block + beats.beats + 3
-        layout = {
-            "lanes": data.ArrayLayout(fmt.element.bits, beats.lanes),
-            "scale": fmt.scale.bits,
-            "first": 1,
-            "last": 1,
-        }
-        super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(data.StructLayout(layout)))})
+        super().__init__({"i": In(signature(beats)), "o": Out(block_stream(fmt, beats.lanes))})
 
     def elaborate(self, platform):
         m = Module()

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hwgen.errors import HwgenError, UnsupportedError
+from hwgen.errors import UnsupportedError
 from hwgen.formats import Block
 from hwgen.formats.block_steps import Step, check_steps, element_steps, least_integer, scale_steps
 from hwgen.formats.minifloat import Minifloat
-from hwgen.gateware.arith.block_maximum import BlockMaximum, greater, magnitude
+from hwgen.gateware.arith.block_maximum import BlockMaximum, block_stream, check_blocks, greater, magnitude
 from hwgen.gateware.arith.encode import normalise
 from hwgen.gateware.arith.fields import fields, significand, true_exponent
 from hwgen.gateware.beat import signature
@@ -87,11 +87,7 @@ class ScaledQuantize(wiring.Component):
                 f"this quantizer makes scales with a mantissa, without a sign or one of the tensor; not {fmt.name}"
             )
         check_steps(fmt, rounding)
-        if fmt.size % beats.lanes or beats.codes % fmt.size:
-            raise HwgenError(
-                f"blocks of {fmt.size} need lanes that divide them and whole blocks in a frame, "
-                f"not {beats.lanes} lanes and {beats.codes} numbers"
-            )
+        check_blocks(fmt, beats)
         self.format, self.input, self.lsb, self.rounding = fmt, beats, lsb, rounding
         self.search = Search.of(fmt, beats.bits, lsb)
         self.output = Beats(beats.lanes, fmt.element.bits, False, beats.beats)
@@ -105,13 +101,7 @@ class ScaledQuantize(wiring.Component):
         self.top = max(1, self.search.greatest >> fmt.scale.mantissa_bits)
         # Bits below those units where a number meets the scales of that field.
         self.below = fmt.element.lsb - 1 + fmt.scale.lsb + self.top - 1 - lsb
-        layout = {
-            "lanes": data.ArrayLayout(fmt.element.bits, beats.lanes),
-            "scale": fmt.scale.bits,
-            "first": 1,
-            "last": 1,
-        }
-        super().__init__({"i": In(signature(beats)), "o": Out(stream.Signature(data.StructLayout(layout)))})
+        super().__init__({"i": In(signature(beats)), "o": Out(block_stream(fmt, beats.lanes))})
 
     def elaborate(self, platform):
         m = Module()

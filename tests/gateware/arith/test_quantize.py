@@ -191,6 +191,10 @@ def test_what_cannot_be_quantized_is_refused():
         MxQuantize(get("mxfp4"), Beats(12, 14, True, 8), -9)
     with pytest.raises(UnsupportedError, match=r"numbers of 14 bits in units of 2\*\*-140 need scales beyond those of"):
         MxQuantize(get("mxfp4"), beats, -140)
+    with pytest.raises(UnsupportedError, match=r"makes scales with a mantissa, without a sign .*; not mxfp4"):
+        ScaledQuantize(get("mxfp4"), beats, 0)
+    with pytest.raises(HwgenError, match=r"blocks of 16 need lanes that divide them .* not 12 lanes and 48 numbers"):
+        ScaledQuantize(get("nvfp4").bare, Beats(12, 14, True, 4), 0)
     with pytest.raises(HwgenError, match="converted down from signed sums of 32 bits, not of 14"):
         DownConvert(DynamicFixed(), beats)
     with pytest.raises(HwgenError, match="blocks of 3 beats do not divide a frame of 8"):
