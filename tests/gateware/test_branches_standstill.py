@@ -11,10 +11,10 @@ from hwgen.gateware import timing
 from hwgen.gateware.beat import signature
 from hwgen.gateware.branches import Part, queue_depths
 from hwgen.gateware.fork import Fork
-from hwgen.gateware.join import Beside, Sum
+from hwgen.gateware.join import Beside, Product, Sum
 from hwgen.gateware.width import Gather, Scatter
 from hwgen.ir import Beats, TensorType
-from hwgen.ops import Add, Concat
+from hwgen.ops import Add, Concat, Multiply
 from tests.gateware.test_standstill import prove
 
 
@@ -63,12 +63,17 @@ def a_sum(depths):
     return Sum(Add((1, 1), (BIT, BIT)), [TensorType((6,), BIT)] * 2, 1, depths)
 
 
+def a_product(depths):
+    return Product(Multiply((BIT, BIT), (0, 0)), [TensorType((4,), BIT)] * 2, 1, depths)
+
+
 def a_pair(depths):
     return Beside(Concat(), [TensorType((2, 2), BIT)] * 2, 1, depths)
 
 
 CASES = {
     "sum": (lambda: diamond(a_sum, Beats(1, 1, False, 6), 1), 24),
+    "product": (lambda: diamond(a_product, Beats(1, 1, False, 4), 1), 20),
     "side by side": (lambda: diamond(a_pair, Beats(1, 1, False, 4), 2), 22),
 }
 

@@ -5,10 +5,14 @@ import pytest
 from hwgen import ops
 from hwgen.errors import MismatchError
 from hwgen.formats import Int
+from hwgen.gateware.argmax import ArgMax
 from hwgen.gateware.fifo import Fifo
 from hwgen.gateware.grouped import Grouped
+from hwgen.gateware.matvec import MatVec
 from hwgen.gateware.pool import Pool
+from hwgen.gateware.slice import Slice
 from hwgen.gateware.table import Table
+from hwgen.gateware.thresholds import Thresholds
 from hwgen.gateware.topk import TopK
 from hwgen.gateware.upsample import Upsample
 from hwgen.gateware.verilog import to_verilog
@@ -54,6 +58,13 @@ CASES = {
     "upsample": (lambda: Upsample(ops.Upsample((2, 1)), image(2, 1), 1), 20),
     "topk": (lambda: TopK(ops.TopK(2), TensorType((3,), Int(1, is_signed=False))), 40),
     "table": (lambda: Table(ops.Table([[1, 0]], Int(2)), TensorType((2,), Int(1, is_signed=False)), 1), 40),
+    "slice": (lambda: Slice(ops.Slice(1, 2), TensorType((2, 2), Int(1, is_signed=False)), 1), 40),
+    "argmax": (lambda: ArgMax(ops.ArgMax(), TensorType((2, 2), Int(1, is_signed=False)), 1), 40),
+    "thresholds": (lambda: Thresholds(ops.Thresholds([[0, 1]], -2, Int(2)), TensorType((2, 2), Int(2)), 1), 40),
+    "matrix unit": (
+        lambda: MatVec(ops.MatVec([[1, 1], [1, -1]], Int(2)), TensorType((2,), Int(1, is_signed=False)), Fold(1, 1)),
+        40,
+    ),
     "fifo": (lambda: Fifo(BEATS, 3), 40),
     "gather": (lambda: Gather(BEATS, 6), 40),
     "scatter": (lambda: Scatter(BEATS, 1), 40),
