@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from hwgen import ops
 from hwgen.backends import hls4ml_codes, hls4ml_units
-from hwgen.backends.hls4ml_cpp import Layer, plain, positions
+from hwgen.backends.hls4ml_cpp import Layer, plain, positions, table
 from hwgen.errors import HwgenError, UnsupportedError
 from hwgen.formats import Bipolar, Fixed, Int, Minifloat
 from hwgen.ir import Fold, Folding, Graph, Node, Op, TensorType
-from hwgen.ops import Add, BlockQuantize, Concat, Fix, Pool, Upsample, Window
+from hwgen.ops import Add, BlockQuantize, Concat, Fix, Pool, Upsample, Window, integer_range
 
 
 def layers(graph: Graph, folding: Folding | None = None) -> list[Layer]:
@@ -53,10 +55,10 @@ def _layer(node: Node, graph: Graph, fold: Fold | None) -> Layer:
 def block_quantize(name: str, op: BlockQuantize, x: TensorType, y: TensorType) -> Layer:
     """Integers to blocks."""
     block, fmt = op.format.block, x.codes_format
-    # What reads the blocks names their format too; this also refuses scales with a mantissa.
-    hls4ml_units.trait(op.format)
     if not fmt.signed:
         raise HwgenError(f"blocks are made of signed integers, not of {fmt.name}")
+    if not block.power_scale:
+        return _scaled_quantize(name, op, x, y)
     low, high = (math.frexp(float(end))[1] - 1 for end in block.scale.extremes)
     if isinstance(block.element, Minifloat):
         element = block.element
@@ -86,6 +88,29 @@ def block_quantize(name: str, op: BlockQuantize, x: TensorType, y: TensorType) -
         },
         {"element": trait},
     )
+
+
+def _scaled_quantize(name: str, op: BlockQuantize, x: TensorType, y: TensorType) -> Layer:
+    """Integers to blocks whose scales have a mantissa: tables of where scales and elements begin."""
+    block = op.format.block
+    # No more scales than the greatest number of `x` asks for, and one more than that where no number goes.
+    beyond = max(abs(end) for end in integer_range(x)) + 1
+    scales = max(1, int(np.count_nonzero(op.scale_bounds < beyond)))
+    rows = op.element_bounds[: scales + 1]
+    constants = {
+        "n": x.size,
+        "size": block.size,
+        "scales": scales,
+        "scale_bits": scales.bit_length(),
+        "steps": int(rows.shape[1]),
+        "element_bits": block.element.bits,
+        "packed": isinstance(block.element, Minifloat),
+    }
+    tables = (
+        table("scale_bounds", "scale_bound_t", np.minimum(op.scale_bounds[:scales], beyond)),
+        table("element_bounds", "element_bound_t", np.minimum(rows, beyond)),
+    )
+    return Layer(name, "scaled_quantize", "hwgen_block_quantize.h", y.shape, plain(op.format), constants, tables=tables)
 
 
 def window(name: str, op: Window, x: TensorType, y: TensorType) -> Layer:

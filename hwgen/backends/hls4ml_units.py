@@ -122,9 +122,7 @@ def trait(fmt: Format) -> str:
         flags = f"{word(fmt.has_sign)}, {word(fmt.has_subnormals)}"
         return f"hwgen::minifloat<{fmt.exponent_bits}, {fmt.mantissa_bits}, {flags}>"
     if isinstance(fmt, Blocked):
-        if not fmt.block.power_scale:
-            raise HwgenError(f"the hls4ml backend has no template for scales with a mantissa, as those of {fmt.name}")
-        return f"hwgen::blocked<{trait(fmt.block.element)}, {fmt.block.scale.bits}>"
+        return f"hwgen::blocked<{trait(fmt.block.element)}, {trait(fmt.block.scale)}>"
     raise HwgenError(f"the hls4ml backend has no template for {fmt.name}")
 
 

@@ -37,15 +37,15 @@ def _case(number: int, graph: Graph) -> str:
     made = hls4ml_layers.layers(graph, {"a": Fold(2, 4)} if number % 2 else None)
     lines = [f"namespace case{number} {{"]
     calls = []
-    previous, size = plain(kind.codes_format), kind.size
-    lines.append(f"static {cpp(previous)} t0[{size}];")
+    formats, size = [plain(kind.codes_format)], kind.size
+    lines.append(f"static {cpp(formats[0])} t0[{size}];")
     for place, layer in enumerate(made, 1):
         assert layer.function != "dense", "hls4ml's own layer is proven with hls4ml"
         types = {table.name: cpp(table.format) for table in layer.tables}
         lines.append(configuration(layer, f"config{place}", types))
         length = int(np.prod(layer.shape))
         lines.append(f"static {cpp(layer.format)} t{place}[{length}];")
-        names = [f"t{place - 1}", f"t{place}"]
+        names = [f"t{n}" for n in (*layer.inputs, place)]
         for table in layer.tables:
             values = ", ".join(f"{value}LL" for value in table.values.ravel())
             names.append(f"{table.name}{place}")
@@ -53,11 +53,12 @@ def _case(number: int, graph: Graph) -> str:
             lines.append(f"static const long long raw_{names[-1]}[] = {{{values}}};")
             lines.append(f"static {cpp(table.format)} {names[-1]}[{table.values.size}];")
             lines.append(f"static const bool {names[-1]}_there = filled({names[-1]}, raw_{names[-1]});")
-        function = f"hwgen::{layer.function}<{cpp(previous)}, {cpp(layer.format)}, config{place}>"
-        calls.append(f"    {function}({', '.join(names)});")
-        previous, size = layer.format, length
+        formats.append(layer.format)
+        kinds = ", ".join(cpp(formats[n]) for n in (*layer.inputs, place))
+        calls.append(f"    hwgen::{layer.function}<{kinds}, config{place}>({', '.join(names)});")
+        size = length
     read = f"    for (int i = 0; i < {kind.size}; i++) t0[i] = in[i];"
-    number_of = "to_int64" if previous.is_signed else "to_uint64"
+    number_of = "to_int64" if formats[-1].is_signed else "to_uint64"
     give = f"    for (int i = 0; i < {size}; i++) out[i] = t{len(made)}[i].{number_of}();"
     lines += ["void run(const long long *in, long long *out) {", read, *calls, give, "}", "}"]
     return "\n".join(lines)

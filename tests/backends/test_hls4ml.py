@@ -137,11 +137,6 @@ def test_what_has_no_template_is_refused_by_name() -> None:
     odd = ops.BlockQuantize(blocked("block<e2m1b1_nosub,e8m0,8>"), 0)
     with pytest.raises(UnsupportedError, match=r"node 'q'.*have a sign and subnormals; e2m1_nosub has not"):
         hls4ml_layers.layers(refused(("q", odd), kind=TensorType((8,), Int(4))))
-    scaled = ops.BlockQuantize(scalar("blocked<block<e2m1,ue4m3_nan,8>>"), 0)  # type: ignore[arg-type]
-    with pytest.raises(
-        UnsupportedError, match=r"node 'q'.*no template for scales with a mantissa, as those of blocked<"
-    ):
-        hls4ml_layers.layers(refused(("q", scaled), kind=TensorType((8,), Int(4))))
     with pytest.raises(HwgenError, match="the hls4ml backend has no template for odd"):
         hls4ml_units.trait(SimpleNamespace(name="odd"))  # type: ignore[arg-type]
     greatest = ops.ArgMax()

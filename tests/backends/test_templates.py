@@ -12,7 +12,7 @@ import pytest
 from hwgen import ops
 from hwgen.formats import BLOCKS, ROUNDING, Block, Blocked, Int, get, scalar
 from hwgen.formats.grid import ladder
-from hwgen.ir import Graph, TensorType
+from hwgen.ir import Graph, Node, TensorType, Value
 from hwgen.ops import MatVec, Thresholds
 from hwgen.passes.blocks import scales_of
 from tests.backends import hls_bench
@@ -37,16 +37,23 @@ PAIRS = [
 
 
 SUMS = [("mxfp4", "mxfp4", -110), ("mxfp8e4m3", "mxint8", -90), ("mxfp6e2m3", "mxfp6e3m2", 0), ("int8", "mxfp4", 0)]
+SUMS += [("nvfp4", "nvint4", -20), ("int8", "fp4ue5m3", 0)]
 """Formats of weights and inputs whose blocks are added in FP32; the step of fixed point behind, or none."""
 
 
 def blocked(element: str, low: int = -4, high: int = 3, size: int = 8) -> Blocked:
     fmt = get(element)
     assert isinstance(fmt, Block)
-    return Blocked(replace(fmt, scale=scales_of(low, high), size=size))
+    return Blocked(replace(fmt.bare, scale=scales_of(low, high) if fmt.power_scale else fmt.bare.scale, size=size))
 
 
 def in_blocks(fmt: Blocked, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Codes of blocks; where scales have a mantissa, of all of them."""
+    block = fmt.block
+    if not block.power_scale:
+        scales = rng.integers(0, block.scale.max_magnitude, (*shape[:-1], shape[-1] // block.size), endpoint=True)
+        elements = rng.integers(*block.element.code_range, shape, endpoint=True)
+        return fmt.join(scales.repeat(block.size, axis=-1), elements)
     return fmt.encode(rng.normal(size=shape) * 2.0 ** rng.integers(-5, 4, (*shape[:-1], 1)))
 
 
@@ -96,7 +103,9 @@ def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[
     """Sums over blocks far apart in scale, some of them nothing but subnormals; and fixed point of them."""
     xf = blocked(x, -70, -20)
     wf = blocked(weight, -76, -45) if weight in BLOCKS else scalar(weight)
-    if isinstance(wf, Blocked):
+    if isinstance(wf, Blocked) and not wf.block.power_scale:
+        codes = in_blocks(wf, (6, 32), rng)
+    elif isinstance(wf, Blocked):
         codes = wf.encode(rng.normal(size=(6, 32)) * 2.0 ** rng.integers(-78, -42, (6, 4)).repeat(8, axis=1))
     else:
         codes = numbers(wf, (6, 32))
@@ -104,7 +113,10 @@ def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[
     ops_: list[tuple[str, object]] = [("a", op)]
     if lsb:
         ops_.append(("f", ops.Fix(lsb, Int(20))))
-    inputs = xf.encode(rng.normal(size=(60, 32)) * 2.0 ** rng.integers(-72, -15, (60, 4)).repeat(8, axis=1))
+    if xf.block.power_scale:
+        inputs = xf.encode(rng.normal(size=(60, 32)) * 2.0 ** rng.integers(-72, -15, (60, 4)).repeat(8, axis=1))
+    else:
+        inputs = in_blocks(xf, (60, 32), rng)
     return chain("s", TensorType((32,), xf), *ops_), inputs
 
 
@@ -126,6 +138,24 @@ def grouped_blocks(channels: int, rng: np.random.Generator) -> tuple[Graph, np.n
     return chain("d", TensorType((2, 8 * channels), xf), ("a", op)), in_blocks(xf, (40, 2, 8 * channels), rng)
 
 
+def to_scaled_blocks(
+    name: str, rounding: str, bits: int, lsb: int, rng: np.random.Generator
+) -> tuple[Graph, np.ndarray]:
+    op = ops.BlockQuantize(blocked(name), lsb, rounding)
+    codes = rng.integers(-1 << (bits - 1), 1 << (bits - 1), (60, 24)) >> rng.integers(0, bits, (60, 1))
+    codes[2], codes[3, :8] = 0, -1 << (bits - 1)
+    # Ties of elements and of scales.
+    codes[4::2] -= codes[4::2] % 21
+    return chain("q", TensorType((24,), Int(bits)), ("q", op)), codes
+
+
+def summed_blocks(x: str, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+    """Blocks added to themselves, as numbers on their format's grid."""
+    fmt = blocked(x)
+    node = Node("s", ops.Add((3, -1), (fmt, fmt), (3.0, -1.0)), ("x", "x"), "y")
+    return Graph("s", (Value("x", TensorType((16,), fmt)),), (node,), ("y",)), in_blocks(fmt, (40, 16), rng)
+
+
 def looked_up(x: str, to: str, rows: int) -> tuple[Graph, np.ndarray]:
     xf, yf = scalar(x), scalar(to)
     op = ops.Table(numbers(yf, (rows, 1 << xf.bits), 6), yf)
@@ -143,6 +173,10 @@ def image(fmt: str, reduce: Literal["max", "sum"], rng: np.random.Generator) -> 
 def all_cases() -> list[tuple[Graph, np.ndarray]]:
     rng = np.random.default_rng(7)
     blocks = [("mxfp4", "mxfp4"), ("mxint8", "mxint8"), ("mxfp6e3m2", "mxfp8e4m3"), ("mxint8", "mxfp4")]
+    blocks += [("nvfp4", "nvint4"), ("nvint4", "mxfp4")]
+    scaled = [("nvfp4", "half_even", 24, -10), ("nvint4", "half_away", 20, -14), ("fp4ue5m3", "half_zero", 60, -50)]
+    # Numbers that are all below the least scale, and all far above the greatest.
+    scaled += [("nvfp4", "half_even", 8, -20), ("int4ue5m3", "half_even", 8, 30)]
     windows = [("mxfp4", (-6, 1)), ("mxint8", (-20, 12)), ("mxint8", (-6, -5)), ("mxfp8e4m3", (-9, -4))]
     return [
         *(matrix(*pair) for pair in PAIRS),
@@ -150,6 +184,7 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         coarser_unit(rng),
         *(to_blocks(name, window, "half_even", rng) for name, window in windows),
         *(to_blocks("mxfp4", (-9, 3), rounding, rng) for rounding in ("half_up", "down", "away")),
+        *(to_scaled_blocks(*case, rng) for case in scaled),
         *(to_minifloats(name) for name in ("e4m3", "e2m1")),
         *(requantized(rounding, rng) for rounding in ROUNDING),
         *(fp32_sums(*pair, rng) for pair in SUMS),
@@ -157,6 +192,7 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         grouped("e4m3", "e4m3", 1, rng, "lmul"),
         grouped_blocks(8, rng),
         grouped_blocks(2, rng),
+        *(summed_blocks(name, rng) for name in ("mxfp4", "nvfp4")),
         looked_up("int5", "uint8", 1),
         looked_up("uint4", "e4m3", 4),
         looked_up("e2m3", "int3", 1),
@@ -176,5 +212,5 @@ def test_every_template_gives_the_defined_codes_and_no_undefined_behaviour(tmp_p
     for graph, x, got in zip(graphs, inputs, hls_bench.run(graphs, inputs, tmp_path, flags), strict=True):
         want = x
         for node in graph.nodes:
-            want = node.op.run(want)
+            want = node.op.run(*[want] * len(node.inputs))
         np.testing.assert_array_equal(got, want, f"{graph.nodes[0].op}")

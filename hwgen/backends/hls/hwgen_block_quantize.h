@@ -1,6 +1,6 @@
 #ifndef HWGEN_BLOCK_QUANTIZE_H_
 #define HWGEN_BLOCK_QUANTIZE_H_
-// Integers to blocks that share a power-of-two scale (OCP Microscaling v1.0, sec. 6.3).
+// Integers to blocks that share a scale: a power of two (OCP Microscaling v1.0, sec. 6.3), or a number with a mantissa.
 
 #include "hwgen_rounding.h"
 
@@ -84,6 +84,53 @@ void block_quantize(data_T data[CONFIG_T::n], res_T res[CONFIG_T::n]) {
             code |= res_T(element::template encode<width>(
                 magnitude, top, CONFIG_T::lsb - shared, negative, CONFIG_T::mode));
             res[start + i] = code;
+        }
+    }
+}
+
+// Scales with a mantissa (NVFP4 and relatives); nothing is divided. The block's greatest magnitude is looked for in the
+// table of where scales begin, one bit of the scale's code after the other, and each magnitude is compared with where
+// elements begin under that scale.
+// CONFIG_T: n (numbers of a frame), size (of a block), scales (bounds of scales), scale_bits (that count them), steps
+// (bounds of elements under a scale), element_bits, packed (a sign above the magnitude, else two's complement);
+// scale_bound_t, element_bound_t. scale_bounds[k]: the least maximum of scale code k + 1; element_bounds: for each scale
+// code a row, and in it at k the least magnitude of element k + 1.
+template <class data_T, class res_T, typename CONFIG_T>
+void scaled_quantize(data_T data[CONFIG_T::n], res_T res[CONFIG_T::n],
+                     typename CONFIG_T::scale_bound_t scale_bounds[CONFIG_T::scales],
+                     typename CONFIG_T::element_bound_t element_bounds[(CONFIG_T::scales + 1) * CONFIG_T::steps]) {
+    static const int width = data_T::width, size = CONFIG_T::size, steps = CONFIG_T::steps;
+    static const int element_bits = CONFIG_T::element_bits;
+    #pragma HLS ARRAY_PARTITION variable=scale_bounds complete
+    #pragma HLS ARRAY_RESHAPE variable=element_bounds cyclic factor=CONFIG_T::steps
+    for (int start = 0; start < CONFIG_T::n; start += size) {
+        #pragma HLS PIPELINE II=1
+        ap_uint<width> magnitudes[size], most = 0;
+        #pragma HLS ARRAY_PARTITION variable=magnitudes complete
+        for (int i = 0; i < size; i++) {
+            #pragma HLS UNROLL
+            const data_T x = data[start + i];
+            magnitudes[i] = x < 0 ? ap_uint<width>(-x) : ap_uint<width>(x);
+            if (magnitudes[i] > most) most = magnitudes[i];
+        }
+        int scale = 0;
+        for (int bit = CONFIG_T::scale_bits - 1; bit >= 0; bit--) {
+            #pragma HLS UNROLL
+            const int next = scale + (1 << bit);
+            if (next <= CONFIG_T::scales && most >= scale_bounds[next - 1]) scale = next;
+        }
+        for (int i = 0; i < size; i++) {
+            #pragma HLS UNROLL
+            ap_uint<element_bits> element = 0;
+            for (int step = 0; step < steps; step++) {
+                #pragma HLS UNROLL
+                if (magnitudes[i] >= element_bounds[scale * steps + step]) element = step + 1;
+            }
+            // Under a scale of 0 there is no sign either.
+            const bool negative = data[start + i] < 0 && scale > 0;
+            if (negative && !CONFIG_T::packed) element = -element;
+            if (negative && CONFIG_T::packed) element[element_bits - 1] = true;
+            res[start + i] = (res_T(scale) << element_bits) | res_T(element);
         }
     }
 }

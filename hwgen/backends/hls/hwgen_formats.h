@@ -1,6 +1,7 @@
 #ifndef HWGEN_FORMATS_H_
 #define HWGEN_FORMATS_H_
-// What codes are worth: every number is significand * 2**(exponent + lsb), exponent from 0 up.
+// What codes are worth: every number is significand * 2**(exponent + lsb), exponent from 0 up; in blocks that is the
+// element, and the number is element * factor * 2**scale, scale from 0 up.
 // Products of two codes: exact ones, and those that add codes (L-Mul and its relatives), which are codes again.
 
 #include "ap_int.h"
@@ -9,10 +10,23 @@ namespace hwgen {
 
 template <int A, int B> struct greater { static const int value = A > B ? A : B; };
 
-// Integers of W bits; a code is what it is worth.
-template <int W, bool SIGNED> struct integer {
-    static const int element_bits = W;
+// Codes that share no scale: it is 1.
+struct unscaled {
     static const int scale_bits = 0;
+    typedef ap_uint<1> factor_t;
+    template <class T> static factor_t factor(const T &) {
+        #pragma HLS INLINE
+        return 1;
+    }
+    template <class T> static int scale(const T &) {
+        #pragma HLS INLINE
+        return 0;
+    }
+};
+
+// Integers of W bits; a code is what it is worth.
+template <int W, bool SIGNED> struct integer : unscaled {
+    static const int element_bits = W;
     static const int significand_bits = W + 1;
     typedef ap_int<significand_bits> significand_t;
     static significand_t significand(ap_uint<W> code) {
@@ -27,9 +41,8 @@ template <int W, bool SIGNED> struct integer {
 };
 
 // One bit: 0 is worth -1, 1 is worth +1.
-struct bipolar {
+struct bipolar : unscaled {
     static const int element_bits = 1;
-    static const int scale_bits = 0;
     static const int significand_bits = 2;
     typedef ap_int<2> significand_t;
     static significand_t significand(ap_uint<1> code) {
@@ -43,9 +56,8 @@ struct bipolar {
 };
 
 // E exponent and M mantissa bits; SUB: exponent field 0 holds zero and the subnormals.
-template <int E, int M, bool SIGN, bool SUB> struct minifloat {
+template <int E, int M, bool SIGN, bool SUB> struct minifloat : unscaled {
     static const int element_bits = E + M + (SIGN ? 1 : 0);
-    static const int scale_bits = 0;
     static const int mantissa_bits = M;
     static const int magnitude_bits = E + M;
     static const int significand_bits = M + 2;
@@ -69,19 +81,29 @@ template <int E, int M, bool SIGN, bool SUB> struct minifloat {
     }
 };
 
-// An element and, above it, the scale that it shares with its block: a power of two.
-template <class Element, int S> struct blocked {
+// An element and, above it, the scale that it shares with its block: a minifloat without a sign.
+template <class Element, class Scale> struct blocked {
     static const int element_bits = Element::element_bits;
-    static const int scale_bits = S;
+    static const int scale_bits = Scale::element_bits;
     static const int significand_bits = Element::significand_bits;
     typedef typename Element::significand_t significand_t;
-    static significand_t significand(ap_uint<element_bits + S> code) {
+    typedef ap_uint<Scale::mantissa_bits + 1> factor_t;
+    typedef ap_uint<element_bits + scale_bits> code_t;
+    static significand_t significand(code_t code) {
         #pragma HLS INLINE
         return Element::significand(ap_uint<element_bits>(code));
     }
-    static int exponent(ap_uint<element_bits + S> code) {
+    static int exponent(code_t code) {
         #pragma HLS INLINE
         return Element::exponent(ap_uint<element_bits>(code));
+    }
+    static factor_t factor(code_t code) {
+        #pragma HLS INLINE
+        return factor_t(Scale::significand(ap_uint<scale_bits>(code >> element_bits)));
+    }
+    static int scale(code_t code) {
+        #pragma HLS INLINE
+        return Scale::exponent(ap_uint<scale_bits>(code >> element_bits));
     }
 };
 
@@ -91,9 +113,21 @@ template <class Format, class T> ap_uint<Format::element_bits + Format::scale_bi
     return ap_uint<Format::element_bits + Format::scale_bits>(code);
 }
 
+template <class Format, class T> typename Format::factor_t factor(const T &code) {
+    #pragma HLS INLINE
+    return Format::factor(bits<Format>(code));
+}
+
 template <class Format, class T> int scale(const T &code) {
     #pragma HLS INLINE
-    return Format::scale_bits == 0 ? 0 : (bits<Format>(code) >> Format::element_bits).to_int();
+    return Format::scale(bits<Format>(code));
+}
+
+// What a code is worth on its format's grid, in the type N.
+template <class Format, class N, class T> N worth(const T &code) {
+    #pragma HLS INLINE
+    const N whole = Format::significand(bits<Format>(code)) * factor<Format>(code);
+    return whole << (Format::exponent(bits<Format>(code)) + scale<Format>(code));
 }
 
 // A product in BITS bits, in units of both formats' least steps.

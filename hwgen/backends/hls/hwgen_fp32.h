@@ -77,6 +77,7 @@ void matvec_fp32(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CO
     typedef typename CONFIG_T::x_format X;
     typedef typename CONFIG_T::w_format W;
     typedef typename CONFIG_T::block_t block_t;
+    static const int width = block_t::width + X::factor_t::width + W::factor_t::width;
     #pragma HLS ARRAY_RESHAPE variable=weights cyclic factor=CONFIG_T::simd
     block_t acc[pe];
     fp32_t total[pe];
@@ -97,11 +98,11 @@ void matvec_fp32(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CO
                     }
                     acc[lane] = sum;
                     if ((start + simd) % CONFIG_T::block == 0) {
-                        const bool negative = sum < 0;
-                        const ap_uint<block_t::width> magnitude =
-                            negative ? ap_uint<block_t::width>(-sum) : ap_uint<block_t::width>(sum);
+                        const ap_int<width> scaled = sum * (factor<X>(data[x]) * factor<W>(weights[w]));
+                        const bool negative = scaled < 0;
+                        const ap_uint<width> magnitude = negative ? ap_uint<width>(-scaled) : ap_uint<width>(scaled);
                         const int exponent = CONFIG_T::exponent + scale<X>(data[x]) + scale<W>(weights[w]);
-                        const fp32_t term = to_fp32<block_t::width>(magnitude, exponent, negative);
+                        const fp32_t term = to_fp32<width>(magnitude, exponent, negative);
                         total[lane] = add_fp32(start < CONFIG_T::block ? fp32_t(0) : total[lane], term);
                         if (start == n_in - simd) res[position * n_out + out] = total[lane];
                     }

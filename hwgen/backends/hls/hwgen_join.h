@@ -16,8 +16,7 @@ void add(a_T a[CONFIG_T::n], b_T b[CONFIG_T::n], res_T res[CONFIG_T::n]) {
     typedef ap_int<res_T::width + 1> sum_t;
     for (int i = 0; i < CONFIG_T::n; i++) {
         #pragma HLS PIPELINE II=1
-        const sum_t x = sum_t(A::significand(bits<A>(a[i]))) << A::exponent(bits<A>(a[i]));
-        const sum_t y = sum_t(B::significand(bits<B>(b[i]))) << B::exponent(bits<B>(b[i]));
+        const sum_t x = worth<A, sum_t>(a[i]), y = worth<B, sum_t>(b[i]);
         res[i] = x * sum_t(CONFIG_T::factor_a) + y * sum_t(CONFIG_T::factor_b);
     }
 }

@@ -35,7 +35,7 @@ void matvec(data_T data[CONFIG_T::positions * CONFIG_T::n_in], res_T res[CONFIG_
                     }
                     const typename CONFIG_T::accum_t before =
                         start == 0 ? typename CONFIG_T::accum_t(biases[out]) << CONFIG_T::shift : acc[lane];
-                    const typename CONFIG_T::accum_t wide = sum;
+                    const typename CONFIG_T::accum_t wide = sum * (factor<X>(data[x]) * factor<W>(weights[w]));
                     acc[lane] = before + (wide << (scale<X>(data[x]) + scale<W>(weights[w])));
                     if (start == n_in - simd) res[position * n_out + out] = acc[lane] >> CONFIG_T::shift;
                 }
@@ -79,7 +79,7 @@ void grouped(data_T data[CONFIG_T::positions * CONFIG_T::taps * CONFIG_T::groups
                         }
                         const typename CONFIG_T::accum_t before =
                             step == 0 ? typename CONFIG_T::accum_t(biases[out]) << CONFIG_T::shift : acc[lane];
-                        const typename CONFIG_T::accum_t wide = sum;
+                        const typename CONFIG_T::accum_t wide = sum * (factor<X>(data[x]) * factor<W>(weights[w]));
                         acc[lane] = before + (wide << (scale<X>(data[x]) + scale<W>(weights[w])));
                         if (step == steps - 1) {
                             res[position * groups * rows + out] = acc[lane] >> CONFIG_T::shift;
