@@ -26,7 +26,8 @@ def decode_int(fmt: Int, code: Value) -> Operand:
     """An integer code is its own worth; with its sign bit inverted it counts from the least integer."""
     if not fmt.signed:
         return Operand(code, code, 1, 0)
-    return Operand(code, Cat(code[:-1], ~code[-1]), 1, -(1 << (fmt.bits - 1)))
+    # Elements of blocks come as bits without a sign.
+    return Operand(code.as_signed(), Cat(code[:-1], ~code[-1]), 1, -(1 << (fmt.bits - 1)))
 
 
 def decode_bipolar(fmt: Bipolar, code: Value) -> Operand:

@@ -105,7 +105,7 @@ def _run(case: Case, phases: list[Phase]) -> tuple[list[int], list[int], Acceler
         for phase in phases:
             frames += phase.frames
             cycle = await drive(ctx, phase, cycle, frames)
-        # Beats that nobody asked for would come now.
+        # What the output does not need is still on its way; beats that nobody asked for would come behind it.
         await drive(ctx, Phase(0), cycle, frames, after=20)
 
     async def drive(ctx, phase: Phase, cycle: int, frames: int, after: int = 0) -> int:
@@ -113,7 +113,7 @@ def _run(case: Case, phases: list[Phase]) -> tuple[list[int], list[int], Acceler
         limit = cycle + 4000 + 20 * phase.frames * (made.interval + made.latency) / (phase.valid * phase.ready)
         sent, wanted, offered = frames * made.input.beats, frames * made.output.beats, False
         while end.beat < wanted or after:
-            after -= end.beat >= wanted
+            after -= all(stream.beat == len(stream.want) for stream in streams)
             offered = len(taken) < sent and (offered or rng.random() < phase.valid)
             ctx.set(made.i.valid, offered)
             if offered:

@@ -24,7 +24,9 @@ def test_codes_are_what_they_are_worth(name, rng):
     check(lambda: Decode(op, x, 3), op.run(codes), codes, STALLS)
 
 
-@pytest.mark.parametrize("fmt", [blocked("mxint8"), blocked("mxfp8e5m2"), Blocked(get("fp4ue5m3"))], ids=str)
+@pytest.mark.parametrize(
+    "fmt", [blocked("mxint8"), blocked("mxfp8e5m2"), Blocked(get("fp4ue5m3")), Blocked(get("int4ue5m3"))], ids=str
+)
 def test_blocks_are_what_they_are_worth(fmt, rng):
     x = TensorType((16,), fmt)
     codes = x.encode(numbers((6, 16), rng))
