@@ -220,10 +220,10 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         rows.append(_line([name, *cells]))
     rows += [
         "",
-        "Frames that are equal, of those compared. Where a frame differs from Brevitas' or the executor's, a sum",
+        "Frames that are equal, of those compared. Of a frame that differs, the first code that does is looked",
     ]
-    rows += ["lies on the border of two codes in exact arithmetic, and float32 falls to the other side; these ties are"]
-    rows += ["proven one by one, as `hwgen verify` does it:\n"]
+    rows += ["into: whether its number lies on the border of two codes and float32 falls to the other side, a tie. Of"]
+    rows += ["networks whose codes in so many frames are too many to keep, it is not:\n"]
     rows += [f"- {name}: {_ties(row['agreement'])}." for name, row in found.items()]
     rows += ["", "## Runs through the Verilog\n"]
     runs = {name: row["simulation"]["runs"] for name, row in found.items() if row["simulation"]}
