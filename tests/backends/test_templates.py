@@ -57,6 +57,14 @@ def in_blocks(fmt: Blocked, shape: tuple[int, ...], rng: np.random.Generator) ->
     return fmt.encode(rng.normal(size=shape) * 2.0 ** rng.integers(-5, 4, (*shape[:-1], 1)))
 
 
+def far_apart(fmt: Blocked, shape: tuple[int, int], low: int, high: int, rng: np.random.Generator) -> np.ndarray:
+    """Codes of blocks of 8, each about a power of two of its own; of all scales where they have a mantissa."""
+    if not fmt.block.power_scale:
+        return in_blocks(fmt, shape, rng)
+    size = 2.0 ** rng.integers(low, high, (shape[0], shape[1] // 8)).repeat(8, axis=1)
+    return fmt.encode(rng.normal(size=shape) * size)
+
+
 def matrix(weight: str, x: str, multiplier: str) -> tuple[Graph, np.ndarray]:
     wf, xf = scalar(weight), scalar(x)
     reads = None if isinstance(xf, Int) else xf
@@ -103,21 +111,12 @@ def fp32_sums(weight: str, x: str, lsb: int, rng: np.random.Generator) -> tuple[
     """Sums over blocks far apart in scale, some of them nothing but subnormals; and fixed point of them."""
     xf = blocked(x, -70, -20)
     wf = blocked(weight, -76, -45) if weight in BLOCKS else scalar(weight)
-    if isinstance(wf, Blocked) and not wf.block.power_scale:
-        codes = in_blocks(wf, (6, 32), rng)
-    elif isinstance(wf, Blocked):
-        codes = wf.encode(rng.normal(size=(6, 32)) * 2.0 ** rng.integers(-78, -42, (6, 4)).repeat(8, axis=1))
-    else:
-        codes = numbers(wf, (6, 32))
+    codes = far_apart(wf, (6, 32), -78, -42, rng) if isinstance(wf, Blocked) else numbers(wf, (6, 32))
     op = MatVec(codes, wf, input_format=xf, accumulator="fp32")
     ops_: list[tuple[str, object]] = [("a", op)]
     if lsb:
         ops_.append(("f", ops.Fix(lsb, Int(20))))
-    if xf.block.power_scale:
-        inputs = xf.encode(rng.normal(size=(60, 32)) * 2.0 ** rng.integers(-72, -15, (60, 4)).repeat(8, axis=1))
-    else:
-        inputs = in_blocks(xf, (60, 32), rng)
-    return chain("s", TensorType((32,), xf), *ops_), inputs
+    return chain("s", TensorType((32,), xf), *ops_), far_apart(xf, (60, 32), -72, -15, rng)
 
 
 def grouped(
@@ -130,9 +129,9 @@ def grouped(
     return chain("d", TensorType((3, 4 * size), xf), ("a", op)), numbers(xf, (40, 3, 4 * size), 3)
 
 
-def grouped_blocks(channels: int, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
+def grouped_blocks(weight: str, channels: int, rng: np.random.Generator) -> tuple[Graph, np.ndarray]:
     """Groups of whole blocks, or of a part of one each."""
-    wf, xf = blocked("mxfp4"), blocked("mxint8")
+    wf, xf = blocked(weight), blocked("mxint8")
     codes = in_blocks(wf, (16, channels), rng).reshape(8, -1)
     op = ops.Grouped(codes, wf, rng.integers(-99, 99, 8), (1.0,), xf, groups=4, taps=2)
     return chain("d", TensorType((2, 8 * channels), xf), ("a", op)), in_blocks(xf, (40, 2, 8 * channels), rng)
@@ -190,8 +189,8 @@ def all_cases() -> list[tuple[Graph, np.ndarray]]:
         *(fp32_sums(*pair, rng) for pair in SUMS),
         *(grouped(*pair, rng) for pair in (("int4", "uint4", 1), ("e2m1", "e4m3", 2), ("int3", "bipolar", 1))),
         grouped("e4m3", "e4m3", 1, rng, "lmul"),
-        grouped_blocks(8, rng),
-        grouped_blocks(2, rng),
+        grouped_blocks("nvfp4", 8, rng),
+        grouped_blocks("mxfp4", 2, rng),
         *(summed_blocks(name, rng) for name in ("mxfp4", "nvfp4")),
         looked_up("int5", "uint8", 1),
         looked_up("uint4", "e4m3", 4),
