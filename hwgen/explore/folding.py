@@ -21,9 +21,6 @@ from hwgen.ops import cost
 from hwgen.ops.cost_layers import add_up
 from hwgen.ops.cost_stream import Part
 from hwgen.ops.matvec import MatVec
-from hwgen.ops.slice import Slice
-from hwgen.ops.upsample import Upsample
-from hwgen.ops.window import Window
 from hwgen.tools.resources import BLOCK_KBIT, Family, Resources
 
 LUT_SHARE = 0.6
@@ -54,7 +51,7 @@ class Layer:
 class Choice:
     """A folding, and what it comes to by estimate.
 
-    interval: clocks a frame of the slowest matrix unit or sliding windows. cost: LUT + FF/2 + 64 (BRAM + DSP), None
+    interval: clocks a frame, as the compiled design has. cost: LUT + FF/2 + 64 (BRAM + DSP), None
     where it is not known. optimal: whether it is proven that no other folding is better; None for one that was given.
     """
 
@@ -216,15 +213,7 @@ def given(graph: Graph, folding: Folding, family: Family = "ecp5") -> Choice:
     weight = (
         None if None in amounts else weigh((int(amounts[0]), int(amounts[1]), int(amounts[2]), int(amounts[3]))) / 2
     )
-    interval = max(
-        [
-            part.clocks
-            for part in parts
-            if part.link.is_join or isinstance(part.link.node.op, MatVec | Slice | Upsample | Window)
-        ],
-        default=1,
-    )
-    return Choice(dict(folding), interval, layers, resources, weight, None)
+    return Choice(dict(folding), cost.interval(graph, folding), layers, resources, weight, None)
 
 
 def _layer(part: Part) -> Layer:
@@ -252,17 +241,23 @@ def _check_reach(known: Tables, interval: int, mhz: float | None) -> None:
         return
     rate = f" ({mhz * 1e6 / nearest:,.0f} frames/s)" if mhz else ""
     why = f"so an interval of {interval} is out of reach; the nearest is {nearest}{rate}"
+    raise HwgenError(f"{_slowest(known, fastest)}, {why}")
+
+
+def _slowest(known: Tables, fastest: Found) -> str:
+    """What keeps the fastest folding from being faster: a station that never is, else what stands between two."""
+    clocks = fastest.clocks
     for name, kind, options in zip(known.names, known.kinds, known.units, strict=True):
-        if kind == "join" and min(option.cycles for option in options) == nearest:
-            lanes = max(option.behind for option in options)
-            raise HwgenError(f"node {name!r} takes {nearest} clocks a frame on {lanes} lanes, {why}")
-        if min(option.cycles for option in options) == nearest:
-            most = min(options, key=lambda one: (one.cycles, -one.fold.pe * one.fold.simd)).fold
-            raise HwgenError(
-                f"node {name!r} takes {nearest} clocks a frame fully unrolled (PE={most.pe}, SIMD={most.simd}), {why}"
-            )
-    slow = max((cell.slow for cell in fastest.cells if cell.slow), key=lambda one: one.clocks)
-    raise HwgenError(f"node {slow.name!r} takes {nearest} clocks a frame on {slow.lanes} lanes, {why}")
+        best = [option for option in options if option.cycles == clocks]
+        if kind == "unit" and best and clocks == min(option.cycles for option in options):
+            most = max((option.fold for option in best), key=lambda fold: fold.pe * fold.simd)
+            return f"node {name!r} takes {clocks} clocks a frame fully unrolled (PE={most.pe}, SIMD={most.simd})"
+    for cell in fastest.cells:
+        if cell.slow and cell.clocks == clocks:
+            return f"node {cell.slow.name!r} takes {clocks} clocks a frame on {cell.slow.lanes} lanes"
+    number = next(number for number, option in enumerate(fastest.options) if option.cycles == clocks)
+    what = "stream" if known.kinds[number] == "fork" else "node"
+    return f"{what} {known.names[number]!r} takes {clocks} clocks a frame on {fastest.options[number].fold.simd} lanes"
 
 
 def _too_much(graph: Graph, known: Tables, interval: int | None, within: Budget, mhz: float | None) -> str:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hwgen.errors import UnsupportedError
-from hwgen.ir import Fold, Graph
+from hwgen.ir import Fold, Folding, Graph, TensorType
 from hwgen.ops.cost_join import estimate_join, join_lanes
 from hwgen.ops.cost_layers import add_up, bridge, converter
-from hwgen.ops.cost_stream import Link, Part, divisors, first_lanes, folds, links, unit, walk
+from hwgen.ops.cost_stream import Link, Part, beats, clocks_of, divisors, first_lanes, folds, links, unit, walk
 from hwgen.ops.cost_window import line_buffer, row_buffer
-from hwgen.ops.slice import Slice
 from hwgen.ops.upsample import Upsample
 from hwgen.ops.window import Window
 from hwgen.tools.resources import Family, Resources
@@ -32,7 +31,7 @@ Amounts = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Option:
-    """One way to make a station. fold: of a matrix unit; of a join or a fork, (1, lanes). cycles: a frame, 1 of a fork.
+    """One way to make a station. fold: of a matrix unit; of a join or a fork, (1, lanes). cycles: a frame.
     behind: lanes of the stream behind. used: the station's own cost."""
 
     fold: Fold
@@ -43,7 +42,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Slow:
-    """Sliding windows: clocks a frame on so many lanes."""
+    """A node that is no station: clocks a frame on so many lanes."""
 
     clocks: int
     name: str
@@ -55,7 +54,7 @@ class Cell:
     """What stands between two stations, by their lanes and the pace of the whole.
 
     behind: lanes behind the first one, 0 at the graph's input. simd: of the second one (the SIMD of a matrix unit), 0
-    at the output. pace: the slowest matrix unit takes so many clocks or more. slow: the slowest windows among it, if
+    at the output. pace: the slowest matrix unit takes so many clocks or more. slow: the slowest node in it, if
     any. asks: whether it is for this stream that a join behind it has so many lanes.
     """
 
@@ -115,7 +114,7 @@ def tables(graph: Graph, family: Family = "ecp5") -> Tables:
     """The tables of a frozen graph; raises UnsupportedError that names a node without gateware."""
     survey = _Survey(links(graph, family))
     start = graph.inputs[0].name
-    survey.goes_on(start, (None, ()), graph.input_type.channels)
+    survey.goes_on(start, (None, ()), graph.input_type)
     for link in survey.links:
         if link.is_unit:
             survey.unit(link)
@@ -123,7 +122,7 @@ def tables(graph: Graph, family: Family = "ecp5") -> Tables:
             survey.join(link)
         else:
             source, between = survey.ways[link.sources[0]]
-            survey.goes_on(link.node.output, (source, (*between, link)), graph.input_type.channels)
+            survey.goes_on(link.node.output, (source, (*between, link)), link.y)
     ends = [way for tensor, way in survey.ways.items() if not survey.readers[tensor]]
     for way in ends:
         survey.stretch(way, None, [0])
@@ -133,8 +132,8 @@ def tables(graph: Graph, family: Family = "ecp5") -> Tables:
 class _Survey:
     """The tables as far as the links have been walked. ways: the stream of each tensor, by name.
 
-    entry: the station, a fork, whose lanes are those of the graph's input. There they are not known yet, but chosen to
-    suit `first`, the first matrix unit or windows.
+    entry: the station, a fork, whose lanes are those of the graph's input, but for what the links `front` before it
+    change. There they are not known yet, but chosen to suit `first`, the first matrix unit or windows.
     """
 
     def __init__(self, walked: Sequence[Link]):
@@ -142,6 +141,7 @@ class _Survey:
         self.readers = Counter(source for link in walked for source in link.sources)
         self.first = next((link for link in walked if link.is_unit or isinstance(link.node.op, Window)), None)
         self.entry: int | None = None
+        self.front: tuple[Link, ...] = ()
         self.ways: dict[str, Way] = {}
         self.names: list[str] = []
         self.kinds: list[Kind] = []
@@ -157,25 +157,41 @@ class _Survey:
     def lanes(self, source: int | None) -> list[int]:
         return [0] if source is None else sorted({one.behind for one in self.options[source]})
 
-    def goes_on(self, tensor: str, way: Way, channels: int) -> None:
-        """A stream behind a link, or the input of so many channels: where several read it, a station."""
+    def goes_on(self, tensor: str, way: Way, kind: TensorType) -> None:
+        """A stream of a type, behind a link or at the input: where several read it, a station."""
         if self.readers[tensor] < 2:
             self.ways[tensor] = way
             return
         source, between = way
         paces = _paces(between)
-        starts = divisors(channels) if source is None else self.lanes(source)
-        walked = [(start, pace, walk(between, {}, pace, start)) for start in starts for pace in paces]
+        walked = [(start, pace, walk(between, {}, pace, start)) for pace in paces for start in self._starts(way, pace)]
         ends = [parts[-1].behind if parts else start for start, _, parts in walked]
-        number = self.station(tensor, "fork", [Option(Fold(1, n), 1, n, (0, 0, 0, 0)) for n in sorted(set(ends))])
+        number = self.station(
+            tensor, "fork", [Option(Fold(1, n), beats(kind, n), n, (0, 0, 0, 0)) for n in sorted(set(ends))]
+        )
         behind = [0 if source is None else start for start, _, _ in walked]
         cells = [
             Cell(come, end, pace, _used(parts), _slow(parts))
             for come, end, (_, pace, parts) in zip(behind, ends, walked, strict=True)
         ]
-        self.entry = number if source is None else self.entry
+        if source is None:
+            self.entry, self.front = number, between
         self.stretches.append(Stretch(source, number, paces, tuple(cells)))
         self.ways[tensor] = number, ()
+
+    def _starts(self, way: Way, pace: int) -> list[int]:
+        """The lanes that a stream may begin with: of the graph's input those that its first reader wants."""
+        source, between = way
+        if source is not None:
+            return self.lanes(source)
+        if self.first is None or self.first in between:
+            return [first_lanes(between, {}, pace)]
+        return divisors(self.links[0].x.channels)
+
+    def _entry_lanes(self, chain: Sequence[Link], folding: Folding, pace: int) -> int:
+        """Lanes of the entry, where `chain`, behind it, has the first matrix unit or windows."""
+        lanes = first_lanes([*self.front, *chain], folding, pace)
+        return _behind(walk(self.front, {}, pace, lanes), lanes)
 
     def unit(self, link: Link) -> None:
         """A matrix unit."""
@@ -196,7 +212,7 @@ class _Survey:
         options = [
             Option(
                 Fold(1, n),
-                max(link.y.size // n, 1),
+                clocks_of(link, n),
                 n,
                 _amounts(estimate_join(link.node, link.inputs, n, link.waits, link.family)),
             )
@@ -217,7 +233,7 @@ class _Survey:
         for behind, simd, pace in itertools.product(self.lanes(source), simds, paces):
             cell = _cell(between, target, behind, simd, pace, place)
             folding = {target.node.name: Fold(1, simd)} if target else {}
-            if cell and not (tells and behind != first_lanes([*between, *_one(target)], folding, pace)):
+            if cell and not (tells and behind != self._entry_lanes([*between, *_one(target)], folding, pace)):
                 cells.append(cell)
         self.stretches.append(Stretch(source, None if target is None else len(self.names) - 1, paces, tuple(cells)))
 
@@ -266,12 +282,8 @@ def _used(parts: Sequence[Part]) -> Amounts:
 
 
 def _slow(parts: Sequence[Part]) -> Slow | None:
-    windows = [
-        Slow(p.clocks, p.link.node.name, p.lanes)
-        for p in parts
-        if isinstance(p.link.node.op, Slice | Upsample | Window)
-    ]
-    return max(windows, key=lambda one: one.clocks, default=None)
+    slow = [Slow(part.clocks, part.link.node.name, part.lanes) for part in parts]
+    return max(slow, key=lambda one: one.clocks, default=None)
 
 
 def _one(target: Link | None) -> list[Link]:

@@ -47,7 +47,7 @@ class Found:
 
     @property
     def clocks(self) -> int:
-        """Clocks a frame of the slowest matrix unit or windows."""
+        """Clocks a frame of the slowest station or what stands between two."""
         return max([one.cycles for one in self.options] + [cell.clocks for cell in self.cells], default=1)
 
     @property
@@ -191,7 +191,7 @@ def _paces(
 def _slowest(
     model: CpModel, kept: Tables, units: Sequence[Sequence[IntVar]], stretches: Sequence[Sequence[IntVar]]
 ) -> IntVar:
-    """The clocks of the slowest unit or windows."""
+    """The clocks of the slowest station or what stands between two."""
     options = [[option.cycles for option in some] for some in kept.units]
     cells = [[cell.clocks for cell in stretch.cells] for stretch in kept.stretches]
     slowest = model.new_int_var(1, max(map(max, (*options, *cells))) or 1, "interval")

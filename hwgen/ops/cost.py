@@ -27,7 +27,7 @@ from hwgen.ops.cost_rules import (
     wants_block_ram,
     weight_bits,
 )
-from hwgen.ops.cost_stream import Part, first_lanes, links, steps, walk
+from hwgen.ops.cost_stream import Part, first_lanes, links, slowest_stage, steps, walk
 from hwgen.ops.matvec import MatVec
 from hwgen.tools.resources import Family, Resources
 
@@ -43,6 +43,7 @@ __all__ = [
     "estimate_node",
     "grid_bits",
     "input_lanes",
+    "interval",
     "is_placed",
     "lanes_behind",
     "magnitude_bits",
@@ -91,6 +92,11 @@ def slowest_unit(graph: Graph, folding: Folding) -> int:
     """Clocks a frame of the slowest matrix unit; 1 where there is none."""
     units = matrix_units(graph)
     return max((op.cycles(graph.types[node.inputs[0]], folding[node.name]) for node, op in units), default=1)
+
+
+def interval(graph: Graph, folding: Folding) -> int:
+    """Clocks a frame of the whole accelerator while frames follow each other, as its gateware has it, too."""
+    return slowest_stage(links(graph), folding, slowest_unit(graph, folding))
 
 
 def parts(graph: Graph, folding: Folding, family: Family = "ecp5") -> list[Part]:

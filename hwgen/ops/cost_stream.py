@@ -195,18 +195,16 @@ def walk(
                 converter(x, behind.get(way, lanes) or step.lanes, step.lanes, link.family) for x, way in ways
             )
             own = estimate_join(link.node, link.inputs, step.lanes, link.waits, link.family)
-            clocks = max(link.y.size // step.lanes, 1)
         elif link.is_unit:
             fold = folding[link.node.name]
             before = bridge(link.x, come, step.lanes, windows=link.pixel is not None, family=link.family)
-            _, clocks, own = unit(link, folding[link.node.name])
+            _, _, own = unit(link, folding[link.node.name])
         else:
             fold = None
             before = converter(link.x, come, step.lanes, link.family) if come else amount()
-            clocks = clocks_of(link, step.lanes)
             own = estimate_node(link.node, link.x, step.lanes, None, link.family)
         before = add_up([before, *(link.fork(place) for place in range(len(link.sources)))])
-        parts.append(Part(link, step.lanes, step.behind, fold, clocks, own, before))
+        parts.append(Part(link, step.lanes, step.behind, fold, clocks_of(link, step.lanes, fold), own, before))
     return parts
 
 
@@ -220,13 +218,35 @@ def unit(link: Link, fold: Fold) -> tuple[int, int, Resources]:
     return behind, op.cycles(link.x, fold), own
 
 
-def clocks_of(link: Link, lanes: int) -> int:
-    """Clocks a frame of a node that is no matrix unit: a beat each, in or out, whichever are more."""
+def clocks_of(link: Link, lanes: int, fold: Fold | None = None) -> int:
+    """Clocks a frame of a node: of a matrix unit by its fold, of others a beat each, in or out, whichever are more."""
+    if fold and isinstance(link.node.op, MatVec):
+        return link.node.op.cycles(link.x, fold)
+    if link.is_join:
+        return beats(link.y, lanes)
     if isinstance(link.node.op, Window):
         return line_buffer(link.node.op, link.x, lanes).interval
     if isinstance(link.node.op, Upsample):
         return row_buffer(link.node.op, link.x, lanes).interval
-    return max(link.x.size // lanes, 1)
+    return beats(link.x, lanes)
+
+
+def beats(x: TensorType, lanes: int) -> int:
+    """Beats of a frame, and so the clocks that whatever passes on a stream takes."""
+    return max(x.size // lanes, 1)
+
+
+def slowest_stage(chain: Sequence[Link], folding: Folding, slowest: int) -> int:
+    """Clocks a frame of a whole accelerator: those of its slowest node, or of the fork of its input.
+
+    What else stands between nodes passes no more beats than one of the nodes at its sides. slowest: as in `steps`.
+    """
+    clocks = [
+        clocks_of(step.link, step.lanes, folding.get(step.link.node.name)) for step in steps(chain, folding, slowest)
+    ]
+    if chain and chain[0].shared[0]:
+        clocks.append(beats(chain[0].x, first_lanes(chain, folding, slowest)))
+    return max(clocks, default=1)
 
 
 def folds(link: Link, followers: Sequence[Link]) -> list[Fold]:
