@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -168,18 +169,28 @@ def _version(package: str) -> str:
 
 
 class _Recorded:
-    """What activation quantizers gave, batch by batch; dropped once it is more than MAX_RECORDED elements."""
+    """What activation quantizers gave, batch by batch; dropped once it is more than MAX_RECORDED elements.
+
+    A quantizer that a network calls several times, for two branches say, counts as several.
+    """
 
     def __init__(self) -> None:
-        self.seen: dict[int, list[Array]] = {}
+        self.seen: dict[tuple[int, int], list[Array]] = {}
+        self.calls = Counter[int]()
         self.size = 0
 
-    def add(self, key: int, array: Array) -> None:
+    def begin(self, *_: Any) -> None:
+        """A batch begins."""
+        self.calls.clear()
+
+    def add(self, quantizer: int, array: Array) -> None:
+        call = quantizer, self.calls[quantizer]
+        self.calls[quantizer] += 1
         self.size += array.size
         if self.size > MAX_RECORDED:
             self.seen.clear()
         else:
-            self.seen.setdefault(key, []).append(array)
+            self.seen.setdefault(call, []).append(array)
 
     def arrays(self) -> list[Array]:
         return [] if self.size > MAX_RECORDED else [np.concatenate(parts) for parts in self.seen.values()]
@@ -197,6 +208,7 @@ def recorded(model: Any) -> Iterator[_Recorded]:
             kept.add(id(module), np.asarray(getattr(output, "value", output), dtype=np.float32))
 
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, ActQuantProxyFromInjectorBase)]
+    hooks.append(model.register_forward_pre_hook(kept.begin))
     try:
         yield kept
     finally:

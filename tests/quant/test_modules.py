@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 RECIPE = """
 import numpy as np
 from brevitas import nn as qnn
-from brevitas.quant import Uint8ActPerTensorFloat
+from brevitas.quant import Int8ActPerTensorFloat, Uint8ActPerTensorFloat
 from torch import nn
 
 x = np.random.default_rng(0).random((20, 5), dtype=np.float32)
@@ -42,6 +42,22 @@ def image():
     module.train()
     module(__import__("torch").from_numpy(pixels))
     return module, pixels
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        act = {"act_quant": Int8ActPerTensorFloat, "bit_width": 4, "return_quant_tensor": True}
+        self.first, self.shared, self.last = (qnn.QuantIdentity(**act) for _ in range(3))
+        self.fc = qnn.QuantLinear(5, 5, bias=False, weight_bit_width=4)
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(self.shared(self.fc(x)) + self.shared(x))
+
+def residual():
+    module = Residual().train()
+    module(__import__("torch").from_numpy(x))
+    return module, x
 
 def other():
     return nn.Sequential(nn.Softsign()), x
@@ -100,6 +116,18 @@ def test_images_are_compared_channel_by_channel(recipe: Path, tmp_path: Path) ->
     assert stored.logits is not None
     rows = evaluate.differences(imported, freeze(imported), stored.x, stored.quantized, stored.logits)
     assert [(row["compared"], row["different"]) for row in rows] == [(6 * 40, 0), (6 * 36, 0), (6 * 12, 0)]
+
+
+def test_a_quantizer_of_two_branches_is_compared_at_both(recipe: Path, tmp_path: Path) -> None:
+    path = modules.write_network(tmp_path, modules.read_source(f"{recipe}:residual")).graph
+    imported, stored = inputs.read_imported(path), inputs.read_data(None, path)
+    assert imported is not None
+    assert stored is not None
+    assert stored.logits is not None
+    assert [array.shape for array in stored.quantized] == [(20, 5)] * 4
+    rows = evaluate.differences(imported, freeze(imported), stored.x, stored.quantized, stored.logits)
+    assert len(rows) >= 3
+    assert [row["different"] - row["ties"] for row in rows] == [0] * len(rows)
 
 
 def test_frames_of_a_file_take_the_place_of_the_modules_own(recipe: Path, tmp_path: Path) -> None:
