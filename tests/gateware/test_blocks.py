@@ -43,7 +43,7 @@ def test_matrix_units_on_blocks(weight, x, fold, rng):
     weights = fmt.encode(numbers((6, 16), rng) * (3 if weight == "int4" else 1))
     op = ops.MatVec(weights, fmt, rng.integers(-99, 99, 6), input_format=kind.format)
     codes = kind.encode(numbers((5, 16), rng))
-    check(lambda: MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
+    check(MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize(("weight", "x"), [("e5m2", "e4m3"), ("mxfp8e4m3", "mxfp8e4m3"), ("e4m3", "mxint8")])
@@ -59,7 +59,7 @@ def test_units_leave_out_bits_that_no_weight_has(weight, x, rng):
     codes = kind.encode(numbers((5, 16), rng))
     np.testing.assert_array_equal(op.run(codes) << shift, whole.run(codes))
     assert op.infer(kind).codes_format.bits == whole.infer(kind).codes_format.bits - shift
-    check(lambda: MatVec(op, kind, Fold(2, 4)), op.run(codes), codes, stalls=STALLS)
+    check(MatVec(op, kind, Fold(2, 4)), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize("name", ["mxfp4", "mxint8"])
@@ -69,7 +69,7 @@ def test_quantizers_to_blocks(name, window, lanes, rng):
     op = ops.BlockQuantize(blocked(name, *window), -6)
     codes = rng.integers(-2048, 2048, (6, 24)) >> rng.integers(0, 12, (6, 1))
     codes[2], codes[3, :8] = 0, -2048
-    check(lambda: BlockQuantize(op, x, lanes), op.run(codes), codes)
+    check(BlockQuantize(op, x, lanes), op.run(codes), codes)
 
 
 # Scales from zero to the greatest; numbers mostly below the least of them; numbers all far above it.
@@ -82,7 +82,7 @@ def test_quantizers_to_blocks_whose_scales_have_a_mantissa(name, bits, lsb, lane
     op = ops.BlockQuantize(blocked(name), lsb, "half_away" if bits == 20 else "half_even")
     codes = rng.integers(-1 << (bits - 1), 1 << (bits - 1), (12, 16)) >> rng.integers(0, bits, (12, 1))
     codes[2], codes[3, :8] = 0, -1 << (bits - 1)
-    check(lambda: BlockQuantize(op, x, lanes), op.run(codes), codes, stalls=STALLS)
+    check(BlockQuantize(op, x, lanes), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize(("lanes", "to"), [(1, 8), (2, 4), (8, 2), (4, 1)])
@@ -91,7 +91,7 @@ def test_converters_keep_what_a_block_shares(lanes, to, rng):
     beats = beats_of(kind, lanes)
     assert (beats.bits, beats.shared) == (4, 3)
     codes = kind.encode(numbers((5, 16), rng))
-    check(lambda: (Gather if to > lanes else Scatter)(beats, to), codes, codes)
+    check((Gather if to > lanes else Scatter)(beats, to), codes, codes)
 
 
 def test_beats_pack_what_codes_share_once(rng):

@@ -8,7 +8,7 @@ from hwgen.formats import Bipolar, Int
 from hwgen.ir import Fold, Graph, Node, TensorType, Value
 from hwgen.ops import cost
 from hwgen.ops.join import aligned
-from tests.gateware.bench import random_codes, stream
+from tests.gateware.bench import Bench, random_codes
 
 U2 = Int(2, is_signed=False)
 
@@ -61,9 +61,10 @@ def keeps(graph, codes, folding, *, settles=True):
     frames = codes.reshape(-1, *graph.input_type.shape)
     want = defined(graph, frames)
     np.testing.assert_array_equal(golden.run(graph, frames).reshape(len(frames), -1), want)
+    accelerator, _ = gateware.accelerator_of(graph, folding)
+    bench = Bench(accelerator)
     for valid, ready in ((1.0, 1.0), (0.6, 0.5)):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes.reshape(len(frames), -1), valid=valid, ready=ready)
+        got = bench.stream(codes.reshape(len(frames), -1), valid=valid, ready=ready)
         np.testing.assert_array_equal(got.codes, want)
         if ready == 1.0:
             ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]
@@ -131,9 +132,10 @@ def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     graph = NETWORKS[name](rng)
     folding = folded(graph, 2, 2)
     codes = random_codes(U2, (3, *graph.input_type.shape), rng)
+    accelerator, _ = gateware.accelerator_of(graph, folding)
+    bench = Bench(accelerator)
     for seed, (valid, ready) in enumerate([(1.0, 1.0), (0.7, 0.6)]):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes.reshape(3, -1), valid=valid, ready=ready, seed=seed)
+        got = bench.stream(codes.reshape(3, -1), valid=valid, ready=ready, seed=seed)
         np.testing.assert_array_equal(got.codes, defined(graph, codes))
         if ready == 1.0:
             ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]

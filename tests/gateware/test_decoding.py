@@ -21,7 +21,7 @@ def test_codes_are_what_they_are_worth(name, rng):
     codes = np.where(x.format.is_number(codes), codes, 0)
     op = ops.Decode(x.format)
     np.testing.assert_array_equal(op.infer(x).decode(op.run(codes)), x.decode(codes))
-    check(lambda: Decode(op, x, 3), op.run(codes), codes, STALLS)
+    check(Decode(op, x, 3), op.run(codes), codes, STALLS)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_blocks_are_what_they_are_worth(fmt, rng):
     codes = x.encode(numbers((6, 16), rng))
     op = ops.Decode(x.format)
     np.testing.assert_array_equal(op.infer(x).decode(op.run(codes)), x.decode(codes))
-    check(lambda: Decode(op, x, 4), op.run(codes), codes, STALLS)
+    check(Decode(op, x, 4), op.run(codes), codes, STALLS)
 
 
 def test_other_codes_are_refused():

@@ -33,7 +33,7 @@ def test_matrix_units_add_blocks_in_fp32(name, weight, fold):
     kind = TensorType((40,), op.input_format)
     codes = kind.encode(inputs(3))
     codes[2] = kind.encode(np.zeros((1, 40)))
-    check(lambda: MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
+    check(MatVec(op, kind, fold), op.run(codes), codes, stalls=STALLS)
 
 
 def test_one_block_at_once_and_images():
@@ -41,7 +41,7 @@ def test_one_block_at_once_and_images():
     op = replace(whole, weight=whole.weight[:2, :8], bias=0)
     kind = TensorType((2, 3, 8), op.input_format)
     codes = kind.encode(inputs(4).reshape(-1, 8)[:18].reshape(3, 2, 3, 8))
-    check(lambda: MatVec(op, kind, Fold(1, 8)), op.run(codes).reshape(3, -1), codes.reshape(3, -1), stalls=STALLS)
+    check(MatVec(op, kind, Fold(1, 8)), op.run(codes).reshape(3, -1), codes.reshape(3, -1), stalls=STALLS)
 
 
 @pytest.mark.parametrize(("lsb", "width", "lanes"), [(-10, 38, 4), (0, 3, 1), (4, 24, 2), (-140, 62, 1), (100, 30, 1)])
@@ -53,4 +53,4 @@ def test_fixed_point_is_rounded_to_odd(lsb, width, lanes, rng):
     real[1] = np.ldexp(np.array([1, -1, 2, 3, -2, 0.5, 1.5, -2.5]), lsb)
     real[2] = np.ldexp(np.array([1, -1, 0.99, -0.99, 1.01, 0.5, 1, 1]), min(lsb + width - 1, 120))
     codes = real.view(np.uint32).astype(np.int64)
-    check(lambda: Fix(op, x, lanes), op.run(codes), codes, stalls=STALLS)
+    check(Fix(op, x, lanes), op.run(codes), codes, stalls=STALLS)

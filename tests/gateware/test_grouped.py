@@ -12,7 +12,7 @@ from hwgen.golden import run as run_golden
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
 from hwgen.passes.blocks import scales_of
-from tests.gateware.bench import check, random_codes, stream
+from tests.gateware.bench import Bench, check, random_codes
 from tests.gateware.networks import chain, golden
 
 STALLS = ((1.0, 1.0), (0.6, 0.5))
@@ -31,7 +31,7 @@ def run(op, x, fold, rng, positions=(2,), stalls=STALLS):
     kind = TensorType((*positions, op.groups * op.weight.shape[1]), x)
     codes = random_codes(x, (2, *kind.shape), rng)
     codes = np.where(x.is_number(codes), codes, 0)
-    check(lambda: Grouped(op, kind, Fold(*fold)), op.run(codes), codes.reshape(2, -1), stalls)
+    check(Grouped(op, kind, Fold(*fold)), op.run(codes), codes.reshape(2, -1), stalls)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_blocks_within_groups_and_across(weight, shape, fold, rng):
     op = ops.Grouped(codes, w, rng.integers(-9, 9, groups * rows), (1.0,), fmt, groups=groups, taps=taps)
     kind = TensorType((2, groups * channels * taps), fmt)
     codes = fmt.encode(rng.normal(size=(2, *kind.shape)) * 3)
-    check(lambda: Grouped(op, kind, Fold(*fold)), op.run(codes), codes.reshape(2, -1), STALLS)
+    check(Grouped(op, kind, Fold(*fold)), op.run(codes), codes.reshape(2, -1), STALLS)
 
 
 def test_long_stalls_and_no_bias(rng):
@@ -154,9 +154,10 @@ def test_networks_keep_their_codes_and_times(shape, window, between, fold, rng):
     codes = random_codes(graph.input_type.format, (5, graph.input_type.size), rng)
     want = golden(graph, codes.reshape(5, *shape))
     np.testing.assert_array_equal(run_golden(graph, codes.reshape(5, *shape)).reshape(5, -1), want)
+    accelerator, _ = gateware.accelerator_of(graph, folding)
+    bench = Bench(accelerator)
     for valid, ready in STALLS:
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes, valid=valid, ready=ready)
+        got = bench.stream(codes, valid=valid, ready=ready)
         np.testing.assert_array_equal(got.codes, want)
         if ready == 1.0:
             ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]

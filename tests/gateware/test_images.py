@@ -13,7 +13,7 @@ from hwgen.formats import Int
 from hwgen.gateware import top
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
-from tests.gateware.bench import random_codes, stream
+from tests.gateware.bench import Bench, random_codes
 from tests.gateware.networks import chain, cnn, golden
 
 
@@ -43,9 +43,10 @@ def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     graph, folding = network(*NETWORKS[name])
     codes = random_codes(graph.input_type.format, (6, graph.input_type.size), rng)
     want = golden(graph, codes.reshape(6, *graph.input_type.shape))
+    accelerator, _ = gateware.accelerator_of(graph, folding)
+    bench = Bench(accelerator)
     for seed, (valid, ready) in enumerate([(1.0, 1.0), (0.6, 0.5)]):
-        accelerator, _ = gateware.accelerator_of(graph, folding)
-        got = stream(accelerator, codes, valid=valid, ready=ready, seed=seed)
+        got = bench.stream(codes, valid=valid, ready=ready, seed=seed)
         np.testing.assert_array_equal(got.codes, want)
         if ready == 1.0:
             ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]

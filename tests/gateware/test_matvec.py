@@ -51,7 +51,7 @@ def layer(out, inner, weight, x, rng, *, bias=True, positions=()):
 def test_every_fold_gives_the_golden_sums(out, inner, pe, simd, rng):
     op, x = layer(out, inner, "int4n", "uint4", rng)
     codes = random_codes(x.format, (5, inner), rng)
-    check(lambda: unit(op, x, Fold(pe, simd)), op.run(codes), codes)
+    check(unit(op, x, Fold(pe, simd)), op.run(codes), codes)
 
 
 @pytest.mark.parametrize(("weight", "x"), FORMATS)
@@ -59,13 +59,13 @@ def test_every_fold_gives_the_golden_sums(out, inner, pe, simd, rng):
 def test_signed_unsigned_and_bipolar_operands(weight, x, fold, rng):
     op, kind = layer(4, 6, weight, x, rng, bias=weight != "int8")
     codes = random_codes(kind.format, (4, 6), rng)
-    check(lambda: unit(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.6, 0.5)))
+    check(unit(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.6, 0.5)))
 
 
 def test_positions_share_the_weights_and_one_frame(rng):
     op, x = layer(4, 6, "int4", "uint4", rng, positions=(3,))
     codes = random_codes(x.format, (3, 3, 6), rng)
-    check(lambda: MatVec(op, x, Fold(2, 2)), op.run(codes), codes)
+    check(MatVec(op, x, Fold(2, 2)), op.run(codes), codes)
 
 
 def test_sums_at_both_ends_of_the_accumulator():
@@ -73,7 +73,7 @@ def test_sums_at_both_ends_of_the_accumulator():
     x = TensorType((4,), Int(4, is_signed=False))
     codes = np.array([[15] * 4, [0] * 4])
     assert op.infer(x).format == Int(11)
-    check(lambda: MatVec(op, x, Fold(1, 2)), op.run(codes), codes)
+    check(MatVec(op, x, Fold(1, 2)), op.run(codes), codes)
 
 
 @pytest.mark.parametrize("fold", [Fold(1, 1), Fold(2, 4)])
@@ -81,7 +81,7 @@ def test_zero_weights_give_the_bias(fold):
     op = ops.MatVec(np.zeros((2, 4), int), Int(4), np.array([3, -5]))
     x = TensorType((4,), Int(4, is_signed=False))
     codes = np.arange(8).reshape(2, 4)
-    check(lambda: unit(op, x, fold), op.run(codes), codes)
+    check(unit(op, x, fold), op.run(codes), codes)
 
 
 def test_no_clock_is_lost_when_the_source_is_slow_only_while_it_is_not_needed(rng):

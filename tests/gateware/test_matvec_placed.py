@@ -32,7 +32,7 @@ def test_every_fold_gives_the_golden_sums(out, inner, fold, weight, x, rng):
     assert is_placed(op, kind, fold)
     codes = random_codes(kind.format, (2, inner), rng)
     with modelled():
-        check(lambda: PlacedMatVec(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.5, 0.6)))
+        check(PlacedMatVec(op, kind, fold), op.run(codes), codes, stalls=((1.0, 1.0), (0.5, 0.6)))
 
 
 @pytest.mark.parametrize(("weight", "x"), [("int8", "uint4"), ("int4", "bipolar"), ("int3", "uint8")])

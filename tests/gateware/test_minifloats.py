@@ -22,7 +22,7 @@ def test_matrix_units_take_every_pair(weight, x, multiplier, fold):
     graph = network(weight, x, multiplier)
     op = graph.nodes[0].op
     codes = numbers(get(x), (4, 8), 5)
-    check(lambda: unit(op, graph.input_type, fold), op.run(codes), codes, stalls=STALLS)
+    check(unit(op, graph.input_type, fold), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize("name", ["e4m3", "e3m2", "e2m1"])
@@ -36,7 +36,7 @@ def test_thresholds_give_minifloat_codes(name, start):
     table = np.sort(np.random.default_rng(0).integers(-400, 400, (2, steps)), axis=1)
     op = ops.Thresholds(table, first, fmt)
     codes = np.random.default_rng(1).integers(-512, 512, (40, 2))
-    check(lambda: Thresholds(op, x, 1), op.run(codes), codes, stalls=STALLS)
+    check(Thresholds(op, x, 1), op.run(codes), codes, stalls=STALLS)
 
 
 @pytest.mark.parametrize("name", ["e4m3", "e5m2", "e3m2", "e2m3", "e2m1", "e3m0", "e1m2"])

@@ -14,7 +14,7 @@ STALLS = ((1.0, 1.0), (0.6, 0.5))
 
 def run(op, x, lanes, rng, stalls=STALLS):
     codes = random_codes(x.format, (4, *x.shape), rng)
-    check(lambda: Pool(op, x, lanes), op.run(codes), codes.reshape(4, -1), stalls)
+    check(Pool(op, x, lanes), op.run(codes), codes.reshape(4, -1), stalls)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ SOME = ((1.0, 1.0), (0.6, 0.5))
 
 
 def run(op, x, lanes, codes, **kwargs):
-    check(lambda: Requantize(op, x, lanes), op.run(codes), codes, **kwargs)
+    check(Requantize(op, x, lanes), op.run(codes), codes, **kwargs)
 
 
 @pytest.mark.parametrize("rounding", ROUNDING)

@@ -21,7 +21,7 @@ def frames(beats, rng, count=5):
 def test_gather(lanes, wide, beats, signed, rng):
     stream_in = Beats(lanes, 4, signed, beats)
     codes = frames(stream_in, rng)
-    check(lambda: Gather(stream_in, wide), codes, codes)
+    check(Gather(stream_in, wide), codes, codes)
 
 
 @pytest.mark.parametrize(("lanes", "narrow", "beats"), [(2, 1, 1), (5, 1, 2), (6, 2, 3), (6, 3, 2), (8, 4, 1)])
@@ -29,7 +29,7 @@ def test_gather(lanes, wide, beats, signed, rng):
 def test_scatter(lanes, narrow, beats, signed, rng):
     stream_in = Beats(lanes, 4, signed, beats)
     codes = frames(stream_in, rng)
-    check(lambda: Scatter(stream_in, narrow), codes, codes)
+    check(Scatter(stream_in, narrow), codes, codes)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 8])
@@ -37,7 +37,7 @@ def test_scatter(lanes, narrow, beats, signed, rng):
 def test_fifo(depth, beats, rng):
     stream_in = Beats(2, 3, False, beats)
     codes = frames(stream_in, rng, 8)
-    check(lambda: Fifo(stream_in, depth), codes, codes)
+    check(Fifo(stream_in, depth), codes, codes)
 
 
 @pytest.mark.parametrize("depth", [2, 5])

@@ -9,7 +9,7 @@ from tests.gateware.bench import check, random_codes
 
 
 def run(op, x, lanes, codes, **kwargs):
-    check(lambda: Thresholds(op, x, lanes), op.run(codes), codes, **kwargs)
+    check(Thresholds(op, x, lanes), op.run(codes), codes, **kwargs)
 
 
 @pytest.mark.parametrize("rows", [1, 6])

@@ -11,7 +11,7 @@ from hwgen.formats import Blocked, Int
 from hwgen.gateware import top
 from hwgen.ir import Fold, Graph, Node, Op, TensorType, Value
 from hwgen.passes.blocks import scales_of
-from tests.gateware.bench import STALLS, check, random_codes, stream
+from tests.gateware.bench import STALLS, Bench, check, random_codes, stream
 from tests.gateware.networks import chain, golden, mlp
 
 NETWORKS = {
@@ -45,7 +45,8 @@ def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     codes = random_codes(graph.input_type.format, (7, *graph.input_type.shape), rng)
     want = golden(graph, codes)
     accelerator, stages = gateware.accelerator_of(graph, folding_of(folds))
-    fast = stream(accelerator, codes)
+    bench = Bench(accelerator)
+    fast = bench.stream(codes)
     np.testing.assert_array_equal(fast.codes, want)
     ends = fast.given[accelerator.output.beats - 1 :: accelerator.output.beats]
     assert ends[0] - fast.taken[0] == accelerator.latency
@@ -53,8 +54,7 @@ def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     # The first frames settle how far each unit runs behind the one before it.
     assert set(np.diff(ends)[-2:]) == {accelerator.interval}
     for seed, (valid, ready) in enumerate([(0.5, 0.6), (1.0, 0.3)]):
-        accelerator, _ = gateware.accelerator_of(graph, folding_of(folds))
-        got = stream(accelerator, codes, valid=valid, ready=ready, seed=seed)
+        got = bench.stream(codes, valid=valid, ready=ready, seed=seed)
         np.testing.assert_array_equal(got.codes, want)
 
 
@@ -84,7 +84,7 @@ def test_thresholds_alone_are_an_accelerator(rng):
     op = ops.Thresholds(np.sort(rng.integers(-30, 30, (4, 3)), axis=1), 0, Int(2, is_signed=False))
     graph = Graph("alone", (Value("x", x),), (Node("act", op, ("x",), "y"),), ("y",))
     codes = random_codes(x.format, (5, 4), rng)
-    check(lambda: gateware.accelerator_of(graph, {})[0], op.run(codes), codes)
+    check(gateware.accelerator_of(graph, {})[0], op.run(codes), codes)
 
 
 def test_a_design_describes_its_verilog(rng):
@@ -187,7 +187,7 @@ def test_an_input_that_is_reshaped_before_two_read_it(rng):
     codes = random_codes(x.format, (4, 3, 2), rng)
     want = np.tile(units[0].op.run(codes.reshape(4, 6)), 2)
     folding = {"a": Fold(1, 6), "b": Fold(2, 2)}
-    check(lambda: gateware.accelerator_of(graph, folding)[0], want, codes.reshape(4, 6), STALLS[:2])
+    check(gateware.accelerator_of(graph, folding)[0], want, codes.reshape(4, 6), STALLS[:2])
 
 
 def test_blocks_are_quantized_on_lanes_that_divide_them(rng):
@@ -197,7 +197,7 @@ def test_blocks_are_quantized_on_lanes_that_divide_them(rng):
     codes = random_codes(Int(4), (4, 2), rng)
     accelerator = gateware.accelerator_of(graph, {"matvec0": Fold(6, 1)})[0]
     assert accelerator.output.lanes == 1
-    check(lambda: gateware.accelerator_of(graph, {"matvec0": Fold(6, 1)})[0], golden(graph, codes), codes, STALLS[:2])
+    check(gateware.accelerator_of(graph, {"matvec0": Fold(6, 1)})[0], golden(graph, codes), codes, STALLS[:2])
 
 
 def test_what_a_component_refuses_is_told_with_the_node(rng):

@@ -8,7 +8,7 @@ from hwgen.errors import HwgenError
 from hwgen.gateware.topk import TopK
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
-from tests.gateware.bench import check, random_codes, stream
+from tests.gateware.bench import Bench, check, random_codes
 from tests.gateware.networks import chain, golden
 
 STALLS = ((1.0, 1.0), (0.6, 0.5))
@@ -21,7 +21,7 @@ def test_the_greatest_come_first_and_equal_ones_in_order(shape, k, give, fmt, rn
     x = TensorType(shape, formats.get(fmt))
     codes = random_codes(x.format, (6, *shape), rng)
     op = ops.TopK(k, give)
-    check(lambda: TopK(op, x), op.run(codes), codes.reshape(6, -1), STALLS)
+    check(TopK(op, x), op.run(codes), codes.reshape(6, -1), STALLS)
 
 
 def test_the_definition():
@@ -36,8 +36,9 @@ def test_networks_end_in_the_greatest(rng):
     codes = random_codes(graph.input_type.format, (6, 4), rng)
     accelerator, _ = gateware.accelerator_of(graph, {"matvec0": Fold(6, 2)})
     assert (accelerator.output.lanes, accelerator.output.beats) == (3, 1)
+    bench = Bench(accelerator)
     for valid, ready in STALLS:
-        got = stream(accelerator, codes, valid=valid, ready=ready)
+        got = bench.stream(codes, valid=valid, ready=ready)
         np.testing.assert_array_equal(got.codes, golden(graph, codes))
         if ready == 1.0:
             assert got.given[0] - got.taken[0] == accelerator.latency

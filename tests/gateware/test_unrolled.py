@@ -100,7 +100,7 @@ def test_every_pair_of_formats_under_stalls(weight, x, rng):
     numbers = fmt.codes()[fmt.is_number(fmt.codes())]
     frames = rng.choice(numbers, (8, 5))
     kind = TensorType((5,), fmt)
-    check(lambda: ShiftAdd(op, kind), op.run(frames), frames, stalls=STALLS)
+    check(ShiftAdd(op, kind), op.run(frames), frames, stalls=STALLS)
 
 
 def test_sums_of_powers_of_two_at_all_corners():
@@ -108,14 +108,14 @@ def test_sums_of_powers_of_two_at_all_corners():
     op = ops.MatVec(np.array([[17, -24, 0, 96], [0, 0, 0, 0], [0, 0, 8, 0]]), Int(8), np.array([-3, 7, 0]))
     kind = TensorType((4,), Int(3))
     corners = np.array(list(itertools.product((-4, 3), repeat=4)))
-    check(lambda: ShiftAdd(op, kind), op.run(corners), corners, stalls=STALLS)
+    check(ShiftAdd(op, kind), op.run(corners), corners, stalls=STALLS)
 
 
 def test_positions_are_beats_of_one_frame(rng):
     op = ops.MatVec(rng.integers(-7, 8, (3, 4)), Int(4))
     kind = TensorType((5, 4), Int(4, is_signed=False))
     frames = random_codes(kind.format, (3, 5, 4), rng)
-    check(lambda: ShiftAdd(op, kind), op.run(frames).reshape(3, -1), frames.reshape(3, -1), stalls=STALLS)
+    check(ShiftAdd(op, kind), op.run(frames).reshape(3, -1), frames.reshape(3, -1), stalls=STALLS)
 
 
 class Combinational(wiring.Component):

@@ -14,7 +14,7 @@ from hwgen.golden import run as run_golden
 from hwgen.ir import Fold, TensorType
 from hwgen.ops import cost
 from hwgen.passes.blocks import scales_of
-from tests.gateware.bench import check, random_codes, stream
+from tests.gateware.bench import Bench, check, random_codes
 from tests.gateware.networks import chain, golden
 
 STALLS = ((1.0, 1.0), (0.6, 0.5))
@@ -23,7 +23,7 @@ STALLS = ((1.0, 1.0), (0.6, 0.5))
 def run(factors, x, lanes, rng, stalls=STALLS, codes=None):
     op = ops.Upsample(factors)
     codes = random_codes(x.format, (3, *x.shape), rng) if codes is None else codes
-    check(lambda: Upsample(op, x, lanes), op.run(codes), codes.reshape(len(codes), -1), stalls)
+    check(Upsample(op, x, lanes), op.run(codes), codes.reshape(len(codes), -1), stalls)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,9 @@ def test_networks_keep_their_codes_and_times(rng):
     np.testing.assert_array_equal(run_golden(graph, codes.reshape(5, 4, 3, 4)).reshape(5, -1), want)
     for folding in ({"matvec0": Fold(1, 1), "matvec4": Fold(2, 2)}, {"matvec0": Fold(6, 4), "matvec4": Fold(2, 6)}):
         accelerator, _ = gateware.accelerator_of(graph, folding)
+        bench = Bench(accelerator)
         for valid, ready in STALLS:
-            got = stream(accelerator, codes, valid=valid, ready=ready)
+            got = bench.stream(codes, valid=valid, ready=ready)
             np.testing.assert_array_equal(got.codes, want)
             if ready == 1.0:
                 ends = got.given[accelerator.output.beats - 1 :: accelerator.output.beats]

@@ -11,16 +11,17 @@ from hwgen.formats import Blocked, Int, get
 from hwgen.gateware.window import Window
 from hwgen.ir import TensorType
 from hwgen.passes.blocks import scales_of
-from tests.gateware.bench import random_codes, stream
+from tests.gateware.bench import Bench, random_codes
 
 STALLS = ((1.0, 1.0), (0.6, 0.5))
 
 
 def run(op, x, lanes, codes, stalls=STALLS):
     want = op.run(codes).reshape(len(codes), -1)
+    dut = Window(op, x, lanes)
+    bench = Bench(dut)
     for seed, (valid, ready) in enumerate(stalls):
-        dut = Window(op, x, lanes)
-        got = stream(dut, codes.reshape(len(codes), -1), valid=valid, ready=ready, seed=seed)
+        got = bench.stream(codes.reshape(len(codes), -1), valid=valid, ready=ready, seed=seed)
         np.testing.assert_array_equal(got.codes, want, err_msg=f"stalls {valid}, {ready}")
         if (valid, ready) == (1.0, 1.0):
             ends = got.given[dut.output.beats - 1 :: dut.output.beats]
