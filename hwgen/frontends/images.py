@@ -123,11 +123,27 @@ def append_pool(chain: Chain, name: str, output: str, kind: str, slide: Geometry
     taps = math.prod(slide.kernel)
     if kind == "max":
         window = Window(slide.kernel, slide.stride, slide.padding, slide.dilation, "low")
+        image = chain.shape[:2]
         _append_window(chain, name, output, window)
+        if any(window.padding):
+            _check_maxima(window, image, refuse)
         chain.append(name, Pool("max", taps), output)
         return
     append_sum(chain, f"{name}.sum", f"{output}.sum", slide, refuse)
     append_affine(chain, name, output, div=float(taps))
+
+
+def _check_maxima(window: Window, image: Sequence[int], refuse: Refuse) -> None:
+    """Refuse windows of padding alone: there is no greatest of no pixels."""
+    for axis, (size, count) in enumerate(zip(image, window.positions(*image), strict=True)):
+        starts = np.arange(count) * window.stride[axis] - window.padding[axis]
+        pixels = starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
+        if not ((pixels >= 0) & (pixels < size)).any(axis=1).all():
+            kernel = "x".join(map(str, window.kernel))
+            raise refuse(
+                f"padding {window.padding} (top, left, bottom, right) makes windows of {kernel} that hold no pixel of "
+                f"the image, and so have no maximum"
+            )
 
 
 def append_sum(chain: Chain, name: str, output: str, slide: Geometry, refuse: Refuse) -> None:

@@ -173,6 +173,8 @@ def test_what_images_cannot_be_is_refused() -> None:
     refused([act, conv(INT4, 3, 4, 3, padding="same")], "padding 'same' of mode 'zeros' is not supported")
     refused([act, nn.MaxPool2d(2, ceil_mode=True)], "ceil_mode is not supported")
     refused([act, nn.AvgPool2d(2, padding=1)], "a mean over padded images is not supported")
+    hollow = nn.MaxPool2d(2, stride=1, padding=1, dilation=3)
+    refused([act, hollow], r"padding \(1, 1, 1, 1\) .* makes windows of 2x2 that hold no pixel", (3, 2, 2))
     refused([act, nn.AdaptiveAvgPool2d(2)], "an output of 2 is not supported; 1 is")
     flat = [act, conv(INT4, 3, 4, 3), nn.Flatten(), qnn.QuantIdentity(bit_width=4)]
     refused(flat, "it gives a flattened image with no weights behind that could take its order")

@@ -68,3 +68,20 @@ def test_values_that_no_operation_takes_are_refused_with_the_node(
     onnx.save(b.model(tensor, (1, 2, 8, 8), (1, 4, 6, 6)), tmp_path / "net.onnx")
     with pytest.raises(UnsupportedError, match=rf"node 'bad' \(Conv\): {message}"):
         load(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("pads", [[2, 0, 0, 0], [0, 0, 0, 3]])
+def test_maxima_of_padding_alone_are_refused(pads: list[int], tmp_path: Path) -> None:
+    b = Builder()
+    tensor = b.op("MaxPool", b.quant("x", 0.5, 4.0), name="bad", kernel_shape=[2, 2], pads=pads)
+    onnx.save(b.model(tensor, (1, 2, 8, 8), (1, 2, 9, 9)), tmp_path / "net.onnx")
+    message = r"padding \(.*\) \(top, left, bottom, right\) makes windows of 2x2 that hold no pixel of the image"
+    with pytest.raises(UnsupportedError, match=rf"node 'bad' \(MaxPool\): {message}"):
+        load(tmp_path / "net.onnx")
+
+
+def test_maxima_of_some_padding_are_taken(tmp_path: Path) -> None:
+    b = Builder()
+    tensor = b.op("MaxPool", b.quant("x", 0.5, 4.0), kernel_shape=[2, 2], pads=[1, 1, 1, 1], strides=[2, 2])
+    onnx.save(b.model(tensor, (1, 2, 8, 8), (1, 2, 5, 5)), tmp_path / "net.onnx")
+    assert load(tmp_path / "net.onnx").output_type.shape == (5, 5, 2)
