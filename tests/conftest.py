@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 
 import numpy as np
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from hwgen.formats import Int
 from hwgen.ir import Graph, Node, TensorType, Value
@@ -22,10 +24,24 @@ class Together(LoadScopeScheduling):
         file = nodeid.partition("::")[0]
         return file if file.startswith("tests/e2e/") else nodeid
 
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        super().mark_test_complete(node, item_index, duration)
+        # What is done is dropped: xdist counts through all of it after every test.
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(self.assigned_work[node][scope].values()):
+            del self.assigned_work[node][scope]
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Together:
     return Together(config, log)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The modules and tests stay to the end: no garbage collection looks through them again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def chain(name: str, kind: TensorType, *ops: tuple[str, object]) -> Graph:
