@@ -252,12 +252,14 @@ def _slowest(known: Tables, fastest: Found) -> str:
         if kind == "unit" and best and clocks == min(option.cycles for option in options):
             most = max((option.fold for option in best), key=lambda fold: fold.pe * fold.simd)
             return f"node {name!r} takes {clocks} clocks a frame fully unrolled (PE={most.pe}, SIMD={most.simd})"
-    for cell in fastest.cells:
-        if cell.slow and cell.clocks == clocks:
-            return f"node {cell.slow.name!r} takes {clocks} clocks a frame on {cell.slow.lanes} lanes"
-    number = next(number for number, option in enumerate(fastest.options) if option.cycles == clocks)
-    what = "stream" if known.kinds[number] == "fork" else "node"
-    return f"{what} {known.names[number]!r} takes {clocks} clocks a frame on {fastest.options[number].fold.simd} lanes"
+    slow = next((cell.slow for cell in fastest.cells if cell.slow and cell.clocks == clocks), None)
+    if slow:
+        what, lanes = f"node {slow.name!r}", slow.lanes
+    else:
+        number = next(number for number, option in enumerate(fastest.options) if option.cycles == clocks)
+        what = f"{'stream' if known.kinds[number] == 'fork' else 'node'} {known.names[number]!r}"
+        lanes = fastest.options[number].fold.simd
+    return f"{what} takes {clocks} clocks a frame on {lanes} lane{'s' if lanes > 1 else ''}"
 
 
 def _too_much(graph: Graph, known: Tables, interval: int | None, within: Budget, mhz: float | None) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from hwgen.errors import UnsupportedError
-from hwgen.ir import Fold, Folding, Graph, TensorType
+from hwgen.ir import Fold, Graph, TensorType
 from hwgen.ops.cost_join import estimate_join, join_lanes
-from hwgen.ops.cost_layers import add_up, bridge, converter
+from hwgen.ops.cost_layers import add_up, amount, bridge, converter
 from hwgen.ops.cost_stream import Link, Part, beats, clocks_of, divisors, first_lanes, folds, links, unit, walk
 from hwgen.ops.cost_window import line_buffer, row_buffer
 from hwgen.ops.upsample import Upsample
@@ -54,8 +54,9 @@ class Cell:
     """What stands between two stations, by their lanes and the pace of the whole.
 
     behind: lanes behind the first one, 0 at the graph's input. simd: of the second one (the SIMD of a matrix unit), 0
-    at the output. pace: the slowest matrix unit takes so many clocks or more. slow: the slowest node in it, if
-    any. asks: whether it is for this stream that a join behind it has so many lanes.
+    at the output. pace: the slowest matrix unit takes so many clocks or more. slow: the slowest node in it, if any.
+    asks: whether it is for this stream that a join behind it has so many lanes. entry: lanes of the graph's input,
+    where that forks: those that it has, and those that its first matrix unit or windows want; 0: it has no say.
     """
 
     behind: int
@@ -64,6 +65,7 @@ class Cell:
     used: Amounts
     slow: Slow | None = None
     asks: bool = False
+    entry: int = 0
 
     @property
     def clocks(self) -> int:
@@ -132,16 +134,15 @@ def tables(graph: Graph, family: Family = "ecp5") -> Tables:
 class _Survey:
     """The tables as far as the links have been walked. ways: the stream of each tensor, by name.
 
-    entry: the station, a fork, whose lanes are those of the graph's input, but for what the links `front` before it
-    change. There they are not known yet, but chosen to suit `first`, the first matrix unit or windows.
+    forks: whether the graph's input leads to a fork. Its lanes suit `first`, the first matrix unit or windows, which
+    may stand far behind it.
     """
 
     def __init__(self, walked: Sequence[Link]):
         self.links = walked
         self.readers = Counter(source for link in walked for source in link.sources)
         self.first = next((link for link in walked if link.is_unit or isinstance(link.node.op, Window)), None)
-        self.entry: int | None = None
-        self.front: tuple[Link, ...] = ()
+        self.forks = False
         self.ways: dict[str, Way] = {}
         self.names: list[str] = []
         self.kinds: list[Kind] = []
@@ -169,15 +170,25 @@ class _Survey:
         number = self.station(
             tensor, "fork", [Option(Fold(1, n), beats(kind, n), n, (0, 0, 0, 0)) for n in sorted(set(ends))]
         )
-        behind = [0 if source is None else start for start, _, _ in walked]
-        cells = [
-            Cell(come, end, pace, _used(parts), _slow(parts))
-            for come, end, (_, pace, parts) in zip(behind, ends, walked, strict=True)
-        ]
-        if source is None:
-            self.entry, self.front = number, between
+        self.forks = self.forks or source is None
+        free = source is None and self.first not in (None, *between)
+        cells = []
+        for end, (start, pace, parts) in zip(ends, walked, strict=True):
+            if source is None:
+                # What reads the input has it as it wants it, through no converter.
+                parts[:1] = [replace(part, before=amount()) for part in parts[:1]]
+            entry = start if free else self._wanted(way, None, 0, pace)
+            cells.append(Cell(0 if source is None else start, end, pace, _used(parts), _slow(parts), entry=entry))
         self.stretches.append(Stretch(source, number, paces, tuple(cells)))
         self.ways[tensor] = number, ()
+
+    def _wanted(self, way: Way, target: Link | None, simd: int, pace: int) -> int:
+        """Lanes of the graph's input that a stretch to a target of `simd` lanes wants, 0 where it has no say."""
+        source, between = way
+        chain = [*between, *_one(target)]
+        if not self.forks or source is None or self.first is None or self.first not in chain:
+            return 0
+        return first_lanes([self.links[0], *chain], {target.node.name: Fold(1, simd)} if target else {}, pace)
 
     def _starts(self, way: Way, pace: int) -> list[int]:
         """The lanes that a stream may begin with: of the graph's input those that its first reader wants."""
@@ -187,11 +198,6 @@ class _Survey:
         if self.first is None or self.first in between:
             return [first_lanes(between, {}, pace)]
         return divisors(self.links[0].x.channels)
-
-    def _entry_lanes(self, chain: Sequence[Link], folding: Folding, pace: int) -> int:
-        """Lanes of the entry, where `chain`, behind it, has the first matrix unit or windows."""
-        lanes = first_lanes([*self.front, *chain], folding, pace)
-        return _behind(walk(self.front, {}, pace, lanes), lanes)
 
     def unit(self, link: Link) -> None:
         """A matrix unit."""
@@ -227,14 +233,11 @@ class _Survey:
         """The cells from a station to the newest one, `target` (its input number `place`), or to the output."""
         source, between = way
         paces = _paces(between)
-        # Only who reads the input first has a say in its lanes.
-        tells = source is not None and source == self.entry and self.first in (*between, target)
         cells = []
         for behind, simd, pace in itertools.product(self.lanes(source), simds, paces):
             cell = _cell(between, target, behind, simd, pace, place)
-            folding = {target.node.name: Fold(1, simd)} if target else {}
-            if cell and not (tells and behind != self._entry_lanes([*between, *_one(target)], folding, pace)):
-                cells.append(cell)
+            if cell:
+                cells.append(replace(cell, entry=self._wanted(way, target, simd, pace)))
         self.stretches.append(Stretch(source, None if target is None else len(self.names) - 1, paces, tuple(cells)))
 
     def _followers(self, tensor: str) -> list[Link]:

@@ -152,10 +152,20 @@ def _flow(
             simds = [option.fold.simd for option in kept.units[stretch.target]]
             _agree(model, simds, units[stretch.target], [cell.simd for cell in stretch.cells], variables)
             asking[stretch.target] += [var for cell, var in zip(stretch.cells, variables, strict=True) if cell.asks]
+    _entry(model, kept, stretches)
     # A join has no more lanes than one of its streams asks for.
     for number, kind in enumerate(kept.kinds):
         if kind == "join":
             model.add(sum(asking[number]) >= 1)
+
+
+def _entry(model: CpModel, kept: Tables, stretches: Sequence[Sequence[IntVar]]) -> None:
+    """A graph's input that forks has the lanes that its first matrix unit or windows want, wherever those stand."""
+    says = [n for n, stretch in enumerate(kept.stretches) if any(cell.entry for cell in stretch.cells)]
+    if says:
+        has, wants = says
+        left, right = ([cell.entry for cell in kept.stretches[n].cells] for n in (has, wants))
+        _agree(model, left, stretches[has], right, stretches[wants])
 
 
 def _agree(
