@@ -101,9 +101,8 @@ def agree(found: Case) -> None:
     assert same.mean() > 0.95
 
 
-@pytest.mark.parametrize("name", ["MXFP4", "MXFP6E3M2"])
-def test_golden_equals_the_forward_pass(name: str) -> None:
-    agree(case(name))
+def test_golden_equals_the_forward_pass() -> None:
+    agree(case("MXFP4"))
 
 
 def test_branches_of_blocks_are_bit_exact_in_verilog(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from hwgen.passes import freeze
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "bnn_pynq.py"
-QUICK = ("tfc_1w1a", "tfc_2w2a", "cnv_1w1a")
+QUICK = ("tfc_1w1a", "tfc_2w2a")
 # Brevitas has no LFC with weights of two bits.
 NAMES = [f"{net}_{bits}" for net in ("tfc", "sfc", "lfc", "cnv") for bits in ("1w1a", "1w2a", "2w2a")]
 NETWORKS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NAMES if name != "lfc_2w2a"]

@@ -74,7 +74,10 @@ def test_a_convolution_in_groups_keeps_its_weights_small(name: str) -> None:
     equal(frozen, module, x)
 
 
-@pytest.mark.parametrize("name", ["per channel", "two groups", "two groups, bipolar"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("per channel", "two groups, bipolar")]
+
+
+@pytest.mark.parametrize("name", ["two groups", *SLOW])
 def test_exports_equal_the_module_and_the_executor(name: str, tmp_path: Path) -> None:
     x = torch.randn(20, 4, 7, 6)
     module = settled(network(**CASES[name]), x)
