@@ -198,7 +198,11 @@ class _Recorded:
 
 @contextlib.contextmanager
 def recorded(model: Any) -> Iterator[_Recorded]:
-    """What every activation quantizer gives while the block runs, in order: real values (frames, *shape)."""
+    """What every activation quantizer gives while the block runs, in order: real values (frames, *shape).
+
+    Of a mean that Brevitas truncates it is the truncated sum, which is what hardware computes.
+    """
+    from brevitas.nn import TruncAvgPool2d
     from brevitas.proxy.runtime_quant import ActQuantProxyFromInjectorBase
 
     kept = _Recorded()
@@ -207,7 +211,13 @@ def recorded(model: Any) -> Iterator[_Recorded]:
         if module.is_quant_enabled:
             kept.add(id(module), np.asarray(getattr(output, "value", output), dtype=np.float32))
 
+    def record_sum(module: Any, inputs: Any, output: Any) -> None:
+        if module.is_trunc_quant_enabled:
+            value = np.asarray(getattr(output, "value", output), dtype=np.float32)
+            kept.add(id(module), value * np.float32(np.prod(np.broadcast_to(module.kernel_size, 2))))
+
     hooks = [m.register_forward_hook(record) for m in model.modules() if isinstance(m, ActQuantProxyFromInjectorBase)]
+    hooks += [m.register_forward_hook(record_sum) for m in model.modules() if isinstance(m, TruncAvgPool2d)]
     hooks.append(model.register_forward_pre_hook(kept.begin))
     try:
         yield kept

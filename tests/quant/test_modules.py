@@ -22,7 +22,7 @@ with warnings.catch_warnings():
 RECIPE = """
 import numpy as np
 from brevitas import nn as qnn
-from brevitas.quant import Int8ActPerTensorFloat, Uint8ActPerTensorFloat
+from brevitas.quant import Int8ActPerTensorFloat, TruncTo8bit, Uint8ActPerTensorFloat
 from torch import nn
 
 x = np.random.default_rng(0).random((20, 5), dtype=np.float32)
@@ -58,6 +58,15 @@ def residual():
     module = Residual().train()
     module(__import__("torch").from_numpy(x))
     return module, x
+
+def mean():
+    act = {"act_quant": Uint8ActPerTensorFloat, "bit_width": 4, "return_quant_tensor": True}
+    pool = qnn.TruncAvgPool2d(2, trunc_quant=TruncTo8bit, bit_width=4, float_to_int_impl_type="FLOOR")
+    last = qnn.QuantConv2d(2, 2, 1, bias=False, weight_bit_width=4)
+    pixels = np.random.default_rng(0).random((6, 2, 4, 4), dtype=np.float32)
+    module = nn.Sequential(qnn.QuantIdentity(**act), pool, last).train()
+    module(__import__("torch").from_numpy(pixels))
+    return module, pixels
 
 def other():
     return nn.Sequential(nn.Softsign()), x
@@ -108,14 +117,17 @@ def test_the_command_writes_what_the_others_read(
     np.testing.assert_allclose(golden.predict(graph, stored.x), stored.logits, 1e-5, 1e-6)
 
 
-def test_images_are_compared_channel_by_channel(recipe: Path, tmp_path: Path) -> None:
-    path = modules.write_network(tmp_path, modules.read_source(f"{recipe}:image")).graph
+@pytest.mark.parametrize(("name", "codes"), [("image", (40, 36, 12)), ("mean", (32, 8))])
+def test_images_are_compared_channel_by_channel(
+    recipe: Path, tmp_path: Path, name: str, codes: tuple[int, ...]
+) -> None:
+    path = modules.write_network(tmp_path, modules.read_source(f"{recipe}:{name}")).graph
     imported, stored = inputs.read_imported(path), inputs.read_data(None, path)
     assert imported is not None
     assert stored is not None
     assert stored.logits is not None
     rows = evaluate.differences(imported, freeze(imported), stored.x, stored.quantized, stored.logits)
-    assert [(row["compared"], row["different"]) for row in rows] == [(6 * 40, 0), (6 * 36, 0), (6 * 12, 0)]
+    assert [(row["compared"], row["different"]) for row in rows] == [(6 * count, 0) for count in codes]
 
 
 def test_a_quantizer_of_two_branches_is_compared_at_both(recipe: Path, tmp_path: Path) -> None:
