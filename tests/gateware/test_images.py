@@ -41,8 +41,8 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_give_the_golden_codes_at_the_promised_times(name, rng):
     graph, folding = network(*NETWORKS[name])
-    codes = random_codes(graph.input_type.format, (6, graph.input_type.size), rng)
-    want = golden(graph, codes.reshape(6, *graph.input_type.shape))
+    codes = random_codes(graph.input_type.format, (5, graph.input_type.size), rng)
+    want = golden(graph, codes.reshape(5, *graph.input_type.shape))
     accelerator, _ = gateware.accelerator_of(graph, folding)
     bench = Bench(accelerator)
     for seed, (valid, ready) in enumerate([(1.0, 1.0), (0.6, 0.5)]):
