@@ -14,10 +14,10 @@ networks that are named, or of all, are put into docs/results, beside those of t
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -42,6 +42,12 @@ BOARD = "ultra96"
 FRAMES = 100
 """Compared with Brevitas."""
 NO_VERILOG = "--no-verilog"
+LEGEND = """\
+Frames that are equal, of those compared. Of a frame that differs, the first code that does is looked into: whether its
+number lies on the border of two codes and float32 falls to the other side, a tie. Of networks whose codes in so many
+frames are too many to keep, Brevitas gets the frames that differ once more, each alone: PyTorch adds in another order
+in batches of another size.
+"""
 
 
 @dataclass(frozen=True)
@@ -135,13 +141,30 @@ def compile_here() -> None:
     # What getrusage says is at least what the process that started this one held.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert peak is not None
-    print(json.dumps({"seconds": time.process_time(), "mib": int(peak[1]) / 1024}))
+    print(json.dumps({"seconds": sum(os.times()[:4]), "mib": int(peak[1]) / 1024}))
+
+
+def equal(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """In which frames all outputs are the same but for float32's rounding."""
+    got, want = (np.asarray(one, dtype=np.float64).reshape(len(want), -1) for one in (got, want))
+    found: np.ndarray = np.isclose(got, want, 1e-4, 1e-4).all(axis=1)
+    return found
 
 
 def same(got: np.ndarray, want: np.ndarray) -> int:
-    """In how many frames all outputs are the same but for float32's rounding."""
-    got, want = (np.asarray(one, dtype=np.float64).reshape(len(want), -1) for one in (got, want))
-    return int(np.isclose(got, want, 1e-4, 1e-4).all(axis=1).sum())
+    """In how many frames that is so."""
+    return int(equal(got, want).sum())
+
+
+def alone(name: str, data: inputs.DataSet, real: np.ndarray) -> int:
+    """How many of the frames that differ from Brevitas' do not, where Brevitas gets each of them in a batch alone."""
+    from hwgen import modules
+
+    assert data.logits is not None
+    module = modules.read_source(f"{EXAMPLES}:{name}").module
+    places = np.flatnonzero(~equal(real, data.logits))
+    one_by_one = [same(real[k : k + 1], modules.outputs(module, data.x[k : k + 1], name)) for k in places]
+    return sum(one_by_one)
 
 
 def from_file(path: Path) -> Graph | str:
@@ -170,6 +193,7 @@ def agreement(network: Network, path: Path, graph: Graph, data: inputs.DataSet) 
         "brevitas": same(real, data.logits),
         "differences": sum(row["different"] for row in rows) if rows else None,
         "ties": sum(row["ties"] for row in rows) if rows else None,
+        "alone": None if rows else alone(network.name, data, real),
         "file": other if isinstance(other, str) else same(golden.predict(other, data.x), real),
         "executed": len(few),
         "executor": same(real[: len(few)], executed),
@@ -218,12 +242,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         hardware = [f"{ran['frames']}/{ran['frames']}", f"{ran['beats']:,}", f"{ran['interval']:,}"] if ran else []
         cells += hardware or ["not run", "", ""]
         rows.append(_line([name, *cells]))
-    rows += [
-        "",
-        "Frames that are equal, of those compared. Of a frame that differs, the first code that does is looked",
-    ]
-    rows += ["into: whether its number lies on the border of two codes and float32 falls to the other side, a tie. Of"]
-    rows += ["networks whose codes in so many frames are too many to keep, it is not:\n"]
+    rows += ["", LEGEND]
     rows += [f"- {name}: {_ties(row['agreement'])}." for name, row in found.items()]
     rows += ["", "## Runs through the Verilog\n"]
     runs = {name: row["simulation"]["runs"] for name, row in found.items() if row["simulation"]}
@@ -240,7 +259,10 @@ def page(found: dict[str, dict[str, Any]]) -> str:
 
 def _ties(one: dict[str, Any]) -> str:
     if one["differences"] is None:
-        return "not looked into"
+        apart = one["frames"] - one["brevitas"]
+        return (
+            f"{apart} of {one['frames']} frames differ; of these {one['alone']} do not, where Brevitas gets them alone"
+        )
     return f"{one['differences']} first differences in {one['frames']} frames, {one['ties']} of them ties"
 
 
