@@ -69,12 +69,12 @@ def print_folding(choice: Choice, board: Board) -> None:
     mhz = board.clock.design_mhz
     out.print(f"{choice.interval:,} cycles a frame: {mhz * 1e6 / choice.interval:,.0f} frames/s at {mhz:g} MHz")
     proof = {True: "proven to be the best by this estimate", False: "perhaps not the best: the search was cut short"}
-    cost = "not known" if choice.cost is None else f"{choice.cost:,g} (LUT + FF/2 + 64 for each BRAM and DSP)"
+    cost = "not known" if choice.cost is None else f"{choice.cost:,.10g} (LUT + FF/2 + 64 for each BRAM and DSP)"
     out.print(f"cost {cost}; {'as given' if choice.optimal is None else proof[choice.optimal]}")
 
 
 def _figure(value: float | None) -> str:
-    return "not known" if value is None else f"{value:,g}"
+    return "not known" if value is None else f"{value:,.10g}"
 
 
 def print_verified(checked: Mapping[str, Any]) -> None:
@@ -91,9 +91,9 @@ def print_verified(checked: Mapping[str, Any]) -> None:
     rows = table("run", "frames", "stall in", "stall out", "seed", "latency", "interval")
     for run in exact["runs"]:
         cells = [run[key] for key in ("frames", "stall_in", "stall_out", "seed", "latency", "interval")]
-        rows.add_row(run["name"], *("" if cell is None else f"{cell:g}" for cell in cells))
+        rows.add_row(run["name"], *("" if cell is None else f"{cell:,.10g}" for cell in cells))
     out.print(rows)
-    out.print(f"beats compared: {sum(exact['beats'].values())} on {len(exact['beats'])} streams, in all runs")
+    out.print(f"beats compared: {sum(exact['beats'].values()):,} on {len(exact['beats'])} streams, in all runs")
     if checked["board"]:
         out.print(f"simulated board over UART: {checked['board']['frames']} frames equal")
     out.print(f"[bold green]bit-exact[/]: {exact['frames']}/{exact['frames']} frames")
@@ -105,7 +105,7 @@ def print_flow(accelerator: Accelerator, result: FlowResult) -> None:
     for kind, one in result.resources.items():
         value = one.used.value
         share = "" if value is None or not one.available else f"{100 * value / one.available:.1f}"
-        used = "not known" if value is None else f"{value:g}"
+        used = _figure(value)
         rows.add_row(kind.upper(), used, str(one.available), share, one.used.source)
     out.print(rows)
     for clock, figure in result.fmax.items():

@@ -100,15 +100,6 @@ def verify(
     inputs = np.asarray(codes, dtype=np.int64)
     if not any(_unstalled(run) for run in runs):
         runs = (Run(), *runs)
-    frames, done = len(inputs), 0
-    parts = [run.frames(frames) for run in runs]
-
-    def progress(index: int, out: int) -> None:
-        nonlocal done
-        done = max(done, sum(parts[:index]) + out)
-        if on_progress:
-            on_progress(done, sum(parts))
-
     results = simulate(
         design,
         inputs,
@@ -117,7 +108,7 @@ def verify(
         runs=runs,
         timeout=timeout,
         on_line=on_line,
-        on_progress=progress,
+        on_progress=_of_all([run.frames(len(inputs)) for run in runs], on_progress),
     )
     for result in results:
         check(result)
@@ -125,7 +116,7 @@ def verify(
     measured = next(result for result in results if _unstalled(result.run))
     interval = _check_timing(design, measured)
     return VerifyResult(
-        frames=frames,
+        frames=len(inputs),
         runs=tuple(runs),
         beats={
             watch.stream.name: sum(result.watches[k].beats for result in results)
@@ -139,6 +130,19 @@ def verify(
         cpu_seconds=sum(result.cpu_seconds for result in results),
         codes=measured.codes,
     )
+
+
+def _of_all(parts: Sequence[int], on_progress: OnVerify | None) -> simulator.OnProgress:
+    """Progress in one run, as that in all of them, of so many frames each."""
+    done = 0
+
+    def progress(index: int, out: int) -> None:
+        nonlocal done
+        done = max(done, sum(parts[:index]) + out)
+        if on_progress:
+            on_progress(done, sum(parts))
+
+    return progress
 
 
 def _unstalled(run: Run) -> bool:
