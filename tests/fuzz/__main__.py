@@ -90,7 +90,7 @@ def _network(seed: int, tally: Tally, verilator: bool) -> None:
         engines.in_amaranth(case)
         if verilator:
             engines.in_verilator(case, tally.folder / "simulators")
-    except Exception as error:
+    except Exception as error:  # Whatever else a draw raises is what is looked for: kept with its seed, and told.
         if isinstance(error, HwgenError) and not isinstance(error, MismatchError | ToolFailedError):
             tally.refuse(seed, error)
         else:
@@ -107,7 +107,7 @@ def _real(seed: int, tally: Tally) -> None:
         tally.kinds.update({node.op.kind for node in frozen.nodes})
     except HwgenError as error:
         tally.refuse(seed, error)
-    except Exception as error:
+    except Exception as error:  # as in `_network`
         tally.fail(seed, reals.told(drawn[0]), error)
 
 
@@ -119,7 +119,7 @@ def _file(seed: int, tally: Tally) -> None:
         tally.kinds.update({node.op.kind for node in graph.nodes})
     except HwgenError as error:
         tally.refuse(seed, error)
-    except Exception as error:
+    except Exception as error:  # as in `_network`: a traceback where a message belongs
         tally.fail(seed, files.told(breaks.broken(seed)), error)
 
 
